@@ -1,0 +1,1 @@
+"""Labels, images, pose maps and the batches made of them."""

@@ -1,0 +1,38 @@
+"""Errors that a user can mend; the command line prints them without a traceback."""
+
+from collections.abc import Sequence
+
+
+class MtnError(Exception):
+    """Base of the errors whose message is meant for a person."""
+
+
+class DataError(MtnError, ValueError):
+    """Input data is not what it must be."""
+
+
+class ConfigError(MtnError, ValueError):
+    """A configuration value, recipe or flag is not usable."""
+
+
+class CheckpointError(MtnError, ValueError):
+    """A checkpoint cannot be read or does not fit the network."""
+
+
+class DeviceError(MtnError, RuntimeError):
+    """The requested device is not available."""
+
+
+class RunFolderError(MtnError, FileExistsError):
+    """An output folder already holds results, or is not a run folder."""
+
+
+class MissingPackageError(MtnError, ImportError):
+    """An optional package is needed; the message names the install command."""
+
+
+def first_offenders(offenders: Sequence[object], limit: int = 5) -> str:
+    """``a, b, c (and 4 more)``: the first offenders and how many there are."""
+    shown = ", ".join(str(o) for o in offenders[:limit])
+    rest = len(offenders) - limit
+    return f"{shown} (and {rest} more, {len(offenders)} in all)" if rest > 0 else shown
