@@ -1,0 +1,7 @@
+"""Losses of the multi-task training, all computed in float32."""
+
+from mtn_core.losses.cross_entropy import SmoothedCrossEntropy
+from mtn_core.losses.multitask import LOSS_PARTS, MultiTaskLoss
+from mtn_core.losses.triplet import BatchHardTriplet
+
+__all__ = ["LOSS_PARTS", "BatchHardTriplet", "MultiTaskLoss", "SmoothedCrossEntropy"]

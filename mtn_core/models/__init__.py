@@ -1,0 +1,1 @@
+"""Networks and the conversion of weights into them."""

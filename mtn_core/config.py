@@ -1,0 +1,262 @@
+"""One typed, strict configuration: recipes in YAML, `--set a.b=value`, and the resolved file of a run."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mtn_core.data.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
+from mtn_core.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Section):
+    """The network: what it sees and how it is built.
+
+    ``num_ids`` 0 means "not known yet"; training fills it from the training labels.
+    """
+
+    image_size: int = Field(256, ge=32)
+    heatmaps: bool = False
+    segments: bool = False
+    keypoints: bool = True
+    attributes: bool = True
+    num_ids: int = Field(0, ge=0)
+    num_colors: int = Field(len(COLOR_NAMES), ge=1)
+    num_types: int = Field(len(TYPE_NAMES), ge=1)
+    pooling: Literal["avg", "gem"] = "avg"
+    neck: Literal["none", "bnneck"] = "none"
+    last_stride: Literal[1, 2] = 2
+
+    @field_validator("image_size")
+    @classmethod
+    def _multiple_of_32(cls, value: int) -> int:
+        if value % 32:
+            raise ValueError(
+                f"must be a multiple of 32, got {value}; try {max(32, value // 32 * 32)}"
+            )
+        return value
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the image stack: 3 RGB, then 36 heatmaps, then 13 segments."""
+        return 3 + NUM_KEYPOINTS * self.heatmaps + NUM_SEGMENTS * self.segments
+
+
+class DataConfig(_Section):
+    """Batches of ``ids_per_batch`` x ``images_per_id`` and what happens to a sample.
+
+    ``flip``, ``translation`` and ``erasing`` are probabilities; ``color_jitter`` is a strength.
+    """
+
+    ids_per_batch: int = Field(8, ge=2)
+    images_per_id: int = Field(4, ge=2)
+    num_workers: int | None = Field(None, ge=1)
+    flip: float = Field(0.5, ge=0, le=1)
+    translation: float = Field(0.5, ge=0, le=1)
+    erasing: float = Field(0.0, ge=0, le=1)
+    color_jitter: float = Field(0.0, ge=0, le=1)
+    weights: tuple[float, ...] | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a training batch."""
+        return self.ids_per_batch * self.images_per_id
+
+
+class LossConfig(_Section):
+    """Weighted sum of identity, triplet, colour and type loss."""
+
+    id_weight: float = Field(1.0, ge=0)
+    triplet_weight: float = Field(1.0, ge=0)
+    color_weight: float = Field(0.125, ge=0)
+    type_weight: float = Field(0.125, ge=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    triplet: Literal["margin", "soft"] = "margin"
+    margin: float = Field(0.3, ge=0)
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+
+
+class OptimConfig(_Section):
+    """Adam with a step or cosine schedule; rates are per step, epochs count from 0."""
+
+    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate_ascend: float | None = Field(None, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    decay_norm_and_bias: bool = False
+    amsgrad: bool = False
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    step_epochs: tuple[int, ...] = ()
+    gamma: float = Field(0.1, gt=0, le=1)
+    min_rate_factor: float = Field(0.01, ge=0, le=1)
+    warmup_epochs: float = Field(0.0, ge=0)
+    freeze_epochs: int = Field(0, ge=0)
+    clip_norm: float | None = Field(None, gt=0)
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _steps_ascend(self) -> "OptimConfig":
+        if list(self.step_epochs) != sorted(set(self.step_epochs)):
+            raise ValueError(f"step_epochs must ascend, got {list(self.step_epochs)}")
+        return self
+
+
+class TrainConfig(_Section):
+    """Length of the training and what is kept of it."""
+
+    epochs: int = Field(10, ge=1)
+    seed: int = Field(0, ge=0)
+    amp_level: Literal["O0", "O2", "O3"] = "O0"
+    eval_every: int = Field(1, ge=0)
+    keep_checkpoints: int = Field(2, ge=1)
+    save_every_steps: int = Field(0, ge=0)
+
+
+class EvalConfig(_Section):
+    """How embeddings are made and compared."""
+
+    batch_size: int = Field(32, ge=1)
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    max_rank: int = Field(50, ge=1)
+
+
+class Config(_Section):
+    """Everything that a training or evaluation run depends on, but for where the data lies."""
+
+    recipe: str = "seed"
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with the package, sorted."""
+    folder = resources.files("mtn_core") / "recipes"
+    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_config(recipe: str = "seed", overrides: Mapping[str, Any] | None = None) -> Config:
+    """Load a shipped recipe, or a YAML file, and apply dotted overrides.
+
+    Args:
+        recipe: A name from :func:`recipe_names`, or the path of a ``.yaml`` file.
+        overrides: ``{"optim.learning_rate": 1e-3}``.
+
+    Raises:
+        ConfigError: Unknown recipe or key, or a value out of range.
+    """
+    if recipe.endswith((".yaml", ".yml")):
+        path = Path(recipe)
+        if not path.is_file():
+            raise ConfigError(f"recipe file {path} does not exist")
+        name, text = path.stem, path.read_text(encoding="utf-8")
+    elif recipe in recipe_names():
+        name = recipe
+        text = (resources.files("mtn_core") / "recipes" / f"{recipe}.yaml").read_text("utf-8")
+    else:
+        raise ConfigError(
+            f"unknown recipe {recipe!r}{_nearest(recipe, recipe_names())}; "
+            f"the recipes are {', '.join(recipe_names())}, or give the path of a .yaml file"
+        )
+    values = yaml.safe_load(text) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"recipe {recipe} must hold a mapping of sections, got {type(values).__name__}"
+        )
+    values.setdefault("recipe", name)
+    return config_from_dict(values, overrides)
+
+
+def config_from_dict(
+    values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """Validate nested ``values``, after ``overrides`` with dotted keys were put into them."""
+    merged = _copy(values)
+    for dotted, value in (overrides or {}).items():
+        _set(merged, dotted, value)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+
+
+def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """A copy of ``config`` with dotted keys replaced, validated again."""
+    return config_from_dict(config.model_dump(), overrides)
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """Parse ``a.b=value`` strings of the command line; values are YAML."""
+    overrides = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"--set expects key=value such as optim.learning_rate=1e-3, got {assignment!r}"
+            )
+        overrides[key.strip()] = _number(yaml.safe_load(value))
+    return overrides
+
+
+def to_yaml(config: Config, **extra: Any) -> str:
+    """YAML text of the resolved configuration, with ``extra`` keys (data root, device) in front."""
+    return yaml.safe_dump({**extra, **config.model_dump(mode="json")}, sort_keys=False)
+
+
+def _number(value: Any) -> Any:
+    # YAML 1.1 reads 1e-3 as a string, people do not.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{dotted}: {parent} is a value, not a section")
+    values[last] = value
+
+
+def _known_keys() -> list[str]:
+    keys = []
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            keys += [f"{name}.{key}" for key in section.model_fields]
+        keys.append(name)
+    return keys
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys())}")
+        else:
+            lines.append(f"configuration key {key!r}: {item['msg']}; got {item['input']!r}")
+    return "\n".join(lines)

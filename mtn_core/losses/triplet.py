@@ -1,0 +1,76 @@
+"""Triplet loss on the hardest positive and negative of every anchor in the batch."""
+
+import mindspore as ms
+from mindspore import nn, ops
+
+# Finite stand-ins for infinity: masked entries must lose every comparison without making inf - inf.
+_FAR = 1e6
+_EPSILON = 1e-12
+
+
+class BatchHardTriplet(nn.Cell):
+    """Batch-hard triplet loss (Hermans et al., "In Defense of the Triplet Loss", 2017, eq. 5).
+
+    Args:
+        margin: Margin between the hardest positive and the hardest negative distance.
+        soft: Use ``log(1 + exp(d_pos - d_neg))`` in place of the margin.
+        cosine: Compare on the unit sphere: ``1 - cosine``; otherwise Euclidean distance.
+    """
+
+    def __init__(self, margin: float = 0.3, soft: bool = False, cosine: bool = False):
+        super().__init__()
+        self.margin = margin
+        self.soft = soft
+        self.cosine = cosine
+
+    def construct(
+        self, embedding: ms.Tensor, labels: ms.Tensor
+    ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor]:
+        """Mine and sum up.
+
+        Args:
+            embedding: ``(N, D)``, any float type; distances are computed in float32.
+            labels: ``(N,)`` int32 identities.
+
+        Returns:
+            Scalars: loss, share of anchors with a loss above zero (margin: d_pos + margin > d_neg;
+            soft: d_pos > d_neg), mean hardest positive and mean hardest negative distance. Anchors
+            without a positive or a negative in the batch are left out.
+        """
+        distances = self.pairwise(ops.cast(embedding, ms.float32))
+        same = ops.cast(labels.reshape((-1, 1)) == labels.reshape((1, -1)), ms.float32)
+        positive = same - ops.eye(labels.shape[0], labels.shape[0], ms.float32)
+        hardest_positive = (distances * positive - _FAR * (1 - positive)).max(axis=1)
+        hardest_negative = (distances + _FAR * same).min(axis=1)
+        valid = ops.cast(positive.sum(axis=1) > 0, ms.float32)
+        valid = valid * ops.cast((1 - same).sum(axis=1) > 0, ms.float32)
+        hardest_positive = hardest_positive * valid
+        hardest_negative = hardest_negative * valid
+        difference = hardest_positive - hardest_negative
+        count = ops.maximum(valid.sum(), 1.0)
+        if self.soft:
+            # log(1 + exp(x)), written so that exp never overflows.
+            loss = ops.maximum(difference, 0.0) + ops.log1p(ops.exp(-ops.abs(difference)))
+            active = ops.cast(difference > 0, ms.float32)
+        else:
+            loss = ops.maximum(difference + self.margin, 0.0)
+            active = ops.cast(loss > 0, ms.float32)
+        return (
+            (loss * valid).sum() / count,
+            (active * valid).sum() / count,
+            hardest_positive.sum() / count,
+            hardest_negative.sum() / count,
+        )
+
+    def pairwise(self, embedding: ms.Tensor) -> ms.Tensor:
+        """(N, D) float32 -> (N, N) float32 distances, not negative."""
+        if self.cosine:
+            norm = ops.sqrt(
+                ops.maximum((embedding * embedding).sum(axis=1, keepdims=True), _EPSILON)
+            )
+            embedding = embedding / norm
+            return ops.maximum(1 - ops.matmul(embedding, embedding.T), 0.0)
+        squares = (embedding * embedding).sum(axis=1, keepdims=True)
+        squared = squares + squares.T - 2 * ops.matmul(embedding, embedding.T)
+        # The root has an infinite slope at zero.
+        return ops.sqrt(ops.maximum(squared, _EPSILON))
