@@ -1,4 +1,4 @@
-"""One typed, strict configuration: recipes in YAML, `--set a.b=value`, and the resolved file of a run."""
+"""One strict, typed configuration: YAML recipes, `--set a.b=value`, the resolved file of a run."""
 
 import difflib
 from collections.abc import Iterable, Mapping

@@ -1,0 +1,1 @@
+"""Where state lives: devices, the training loop, checkpoints, embeddings of a split."""

@@ -76,7 +76,7 @@ class DenseNet121(nn.Cell):
             self.conv0.weight.set_data(_stem_weight(in_channels))
         self.norm0 = nn.BatchNorm2d(STEM_CHANNELS)
         self.relu = nn.ReLU()
-        # PyTorch pads by one pixel on each side; "same" would pad at the end only and shift the map.
+        # PyTorch pads one pixel on each side; "same" would pad at the end only and shift the map.
         # Zeros serve as -inf, since nothing is negative after ReLU.
         self.pad0 = nn.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))
         self.pool0 = nn.MaxPool2d(3, 2)
@@ -93,7 +93,7 @@ class DenseNet121(nn.Cell):
         self.norm5 = nn.BatchNorm2d(channels)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """(N, in_channels, H, W) -> (N, 1024, H / 32, W / 32), not negative; H / 16 at last_stride 1."""
+        """(N, in_channels, H, W) -> (N, 1024, H / 32, W / 32); H / 16 at last_stride 1."""
         x = self.pool0(self.pad0(self.relu(self.norm0(self.conv0(x)))))
         x = self.transition1(self.denseblock1(x))
         x = self.transition2(self.denseblock2(x))

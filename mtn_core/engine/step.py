@@ -1,0 +1,220 @@
+"""One training step: gradients, then, where they are finite, the update."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import mindspore as ms
+import numpy as np
+from mindspore import amp, nn, ops
+
+from mtn_core.config import OptimConfig
+from mtn_core.engine.optim import create_optimizer, decay_factors
+
+_FIRST_LOSS_SCALE = 2.0**16
+_LOSS_SCALE_FACTOR = 2
+_LOSS_SCALE_WINDOW = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class StepResult:
+    """What a step gave.
+
+    Attributes:
+        loss: Unscaled.
+        parts: ``(P,)`` float32, as the task names them.
+        grad_norm: Norm of the gradient before clipping; not finite where the step overflowed.
+        applied: Whether the weights changed.
+    """
+
+    loss: float
+    parts: np.ndarray
+    grad_norm: float
+    applied: bool
+
+
+class _Gradients(nn.Cell):
+    """Loss, parts, gradient norm and gradients, all unscaled and averaged over the ranks."""
+
+    def __init__(self, forward: nn.Cell, weights: Sequence[ms.Parameter], distributed: bool):
+        super().__init__(auto_prefix=False)
+        self.forward = forward
+        self.weights = ms.ParameterTuple(weights)
+        self.gradient = ms.value_and_grad(self._scaled, None, self.weights, has_aux=True)
+        self.reducer = nn.DistributedGradReducer(self.weights, mean=True) if distributed else None
+
+    def _scaled(self, loss_scale, *inputs):
+        loss, parts = self.forward(*inputs)
+        return loss * loss_scale, loss, parts
+
+    def construct(self, loss_scale, *inputs):
+        (_, loss, parts), gradients = self.gradient(loss_scale, *inputs)
+        if self.reducer is not None:
+            gradients = self.reducer(gradients)
+        unscaled = ()
+        total = ops.zeros((), ms.float32)
+        for gradient in gradients:
+            value = ops.cast(gradient, ms.float32) / loss_scale
+            total = total + (value * value).sum()
+            unscaled = (*unscaled, value)
+        return loss, parts, ops.sqrt(total), unscaled
+
+
+class _Update(nn.Cell):
+    """Clip, add weight decay, leave frozen parameters alone, update, average."""
+
+    def __init__(
+        self, optimizer: nn.Cell, weights: Sequence[ms.Parameter], decays, frozen, config, averages
+    ):
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.weights = ms.ParameterTuple(weights)
+        self.decays = tuple(decays)
+        self.can_freeze = tuple(frozen)
+        self.clip_norm = config.clip_norm
+        self.ema_decay = config.ema_decay
+        self.averages = ms.ParameterTuple(averages) if averages else ()
+
+    def construct(self, gradients, grad_norm, backbone_factor, ema_decay):
+        factor = ops.ones((), ms.float32)
+        if self.clip_norm is not None:
+            factor = ops.minimum(factor, self.clip_norm / (grad_norm + 1e-6))
+        updates = ()
+        for i in range(len(self.weights)):
+            update = gradients[i] * factor + self.decays[i] * self.weights[i]
+            if self.can_freeze[i]:
+                update = update * backbone_factor
+            updates = (*updates, update)
+        done = self.optimizer(updates)
+        if self.ema_decay is not None:
+            for i in range(len(self.weights)):
+                new = self.averages[i] * ema_decay + self.weights[i] * (1 - ema_decay)
+                done = ops.depend(done, ops.assign(self.averages[i], ops.depend(new, done)))
+        return done
+
+
+class TrainStep:
+    """Owns the optimiser, the loss scale and the averaged weights.
+
+    Args:
+        forward: Cell that takes a batch's tensors and gives ``(loss, parts)``.
+        network: The cell whose weights are trained.
+        backbone: Parameters that a frozen warm-up leaves alone.
+        config: Optimiser section of the configuration.
+        rates: ``(num_steps,)`` learning rate of every step.
+        steps_per_epoch: For the frozen warm-up.
+        amp_level: ``O0`` float32, ``O2`` float16 but for batch norm, ``O3`` float16.
+        distributed: Average gradients over the ranks.
+    """
+
+    def __init__(
+        self,
+        forward: nn.Cell,
+        network: nn.Cell,
+        backbone: Sequence[ms.Parameter],
+        config: OptimConfig,
+        rates: np.ndarray,
+        steps_per_epoch: int,
+        amp_level: str = "O0",
+        distributed: bool = False,
+    ):
+        self.network = network
+        self.config = config
+        self.rates = rates
+        self.freeze_steps = config.freeze_epochs * steps_per_epoch
+        self.weights = list(network.trainable_params())
+        if amp_level != "O0":
+            amp.auto_mixed_precision(network, amp_level)
+        self.scaler = None
+        if amp_level != "O0":
+            self.scaler = amp.DynamicLossScaler(
+                _FIRST_LOSS_SCALE, _LOSS_SCALE_FACTOR, _LOSS_SCALE_WINDOW
+            )
+        self.optimizer = create_optimizer(self.weights, config)
+        self.averages = []
+        if config.ema_decay is not None:
+            self.averages = [
+                ms.Parameter(
+                    ms.Tensor(w.asnumpy().copy()), name=f"ema.{w.name}", requires_grad=False
+                )
+                for w in self.weights
+            ]
+        in_backbone = {p.name for p in backbone}
+        frozen = [w.name in in_backbone and self.freeze_steps > 0 for w in self.weights]
+        self._gradients = _Gradients(forward, self.weights, distributed)
+        self._gradients.set_train()
+        self._update = _Update(
+            self.optimizer,
+            self.weights,
+            decay_factors(self.weights, config),
+            frozen,
+            config,
+            self.averages,
+        )
+        self._one = ms.Tensor(1.0, ms.float32)
+
+    @property
+    def loss_scale(self) -> float:
+        """Current loss scale; 1 in float32."""
+        return float(self.scaler.scale_value.asnumpy()) if self.scaler else 1.0
+
+    def run(self, inputs: Sequence[np.ndarray], step: int) -> StepResult:
+        """Train on one batch.
+
+        A step whose gradient is not finite changes nothing; in mixed precision the loss scale is
+        halved then.
+
+        Args:
+            inputs: Arrays in the order that ``forward`` takes.
+            step: Global step, from 0; chooses the learning rate.
+        """
+        tensors = [ms.Tensor.from_numpy(np.ascontiguousarray(a)) for a in inputs]
+        scale = ms.Tensor(self.loss_scale, ms.float32)
+        loss, parts, norm, gradients = self._gradients(scale, *tensors)
+        grad_norm = float(norm.asnumpy())
+        value = float(loss.asnumpy())
+        applied = bool(np.isfinite(grad_norm) and np.isfinite(value))
+        if self.scaler:
+            self.scaler.adjust(ms.Tensor(applied))
+        if applied:
+            self.optimizer.learning_rate.set_data(ms.Tensor(self.rates[step], ms.float32))
+            backbone_factor = ms.Tensor(float(step >= self.freeze_steps), ms.float32)
+            self._update(gradients, norm, backbone_factor, self._ema_decay(step))
+        return StepResult(value, parts.asnumpy(), grad_norm, applied)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything but the weights that the next step depends on, by checkpoint name."""
+        values = {f"optimizer.{p.name}": p.asnumpy() for p in self._optimizer_parameters()}
+        values |= {p.name: p.asnumpy() for p in self.averages}
+        if self.scaler:
+            values["scaler.scale"] = self.scaler.scale_value.asnumpy()
+            values["scaler.counter"] = self.scaler.counter.asnumpy()
+        return values
+
+    def load_state(self, values: dict[str, np.ndarray]) -> None:
+        """Restore what :meth:`state` gave.
+
+        Raises:
+            KeyError: A value is missing.
+        """
+        for parameter in self._optimizer_parameters():
+            parameter.set_data(ms.Tensor(values[f"optimizer.{parameter.name}"]))
+        for parameter in self.averages:
+            parameter.set_data(ms.Tensor(values[parameter.name]))
+        if self.scaler:
+            self.scaler.scale_value.set_data(ms.Tensor(values["scaler.scale"]))
+            self.scaler.counter.set_data(ms.Tensor(values["scaler.counter"]))
+
+    def evaluation_weights(self) -> dict[str, np.ndarray]:
+        """Network values to evaluate with: the averaged ones where there are any."""
+        values = {name: p.asnumpy() for name, p in self.network.parameters_dict().items()}
+        return values | {p.name.removeprefix("ema."): p.asnumpy() for p in self.averages}
+
+    def _ema_decay(self, step: int) -> ms.Tensor:
+        if self.config.ema_decay is None:
+            return self._one
+        # Early averages would otherwise be mostly the random start.
+        return ms.Tensor(min(self.config.ema_decay, (1 + step) / (10 + step)), ms.float32)
+
+    def _optimizer_parameters(self) -> list[ms.Parameter]:
+        trained = {id(w) for w in self.weights}
+        return [p for p in self.optimizer.get_parameters() if id(p) not in trained]

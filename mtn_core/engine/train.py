@@ -1,0 +1,308 @@
+"""The training loop: epochs, logs, checkpoints, evaluation, resume."""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from mtn_core.config import Config
+from mtn_core.engine.callbacks import CheckpointKeeper, CsvLog
+from mtn_core.engine.checkpoint import load_weights, network_weights
+from mtn_core.engine.device import Device
+from mtn_core.engine.diagnosis import save_diagnosis, trace_activations
+from mtn_core.engine.optim import learning_rates
+from mtn_core.engine.step import StepResult, TrainStep
+from mtn_core.engine.task import Batch, Evaluation, TrainTask
+from mtn_core.errors import CheckpointError, MtnError
+from mtn_core.runs import TRAIN_FILE, config_sha256
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_FILE = "validation.csv"
+DIAGNOSIS_FILE = "diagnosis.json"
+_LOG_COLUMNS = ("epoch", "step", "loss", "lr", "grad_norm", "loss_scale", "skipped_steps")
+_SPEED_COLUMNS = ("images_per_s", "data_wait_ms", "step_ms")
+
+
+class TrainingDivergedError(MtnError, ArithmeticError):
+    """Loss or gradient stopped being finite."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Position and record of a training; what a resumed one starts from."""
+
+    epoch: int = 0  # complete epochs
+    step_in_epoch: int = 0
+    step: int = 0  # complete steps in all
+    skipped_steps: int = 0
+    best_score: float | None = None
+    best_epoch: int | None = None
+
+
+def fit(
+    task: TrainTask,
+    config: Config,
+    run_dir: Path,
+    device: Device,
+    *,
+    resume: bool = False,
+    echo: Callable[[str], None] | None = None,
+    on_epoch: Callable[[int], None] | None = None,
+) -> Progress:
+    """Train a task and leave logs and checkpoints in its run folder.
+
+    Args:
+        task: Network, loss, data, evaluation.
+        config: Resolved configuration.
+        run_dir: Existing run folder; the main process alone writes into it.
+        device: This process's device and rank.
+        resume: Go on from the newest readable checkpoint.
+        echo: Receives the seed's line at the end of every epoch.
+        on_epoch: Called with the epoch's number after its log and checkpoint are written, such as
+            to redraw a figure.
+
+    Raises:
+        TrainingDivergedError: The loss is not finite; ``diagnosis.json`` says where.
+        KeyboardInterrupt: After SIGINT or SIGTERM; the state was saved.
+        CheckpointError: ``resume`` without a checkpoint that fits.
+    """
+    loop = _Loop(task, config, run_dir, device, echo or (lambda line: None), on_epoch)
+    try:
+        return loop.run(resume)
+    finally:
+        loop.close()
+
+
+class _Loop:
+    def __init__(self, task, config, run_dir, device, echo, on_epoch):
+        self.task: TrainTask = task
+        self.config: Config = config
+        self.run_dir: Path = run_dir
+        self.device: Device = device
+        self.echo = echo
+        self.on_epoch = on_epoch
+        self.progress = Progress()
+        self.steps_per_epoch = len(task.loader)
+        self.keeper = CheckpointKeeper(run_dir, config.train.keep_checkpoints)
+        self.logs: list[CsvLog] = []
+        self.stopped_by: int | None = None
+        self.train_step = TrainStep(
+            task.forward,
+            task.network,
+            task.backbone_parameters(),
+            config.optim,
+            learning_rates(config.optim, self.steps_per_epoch, config.train.epochs, device.target),
+            self.steps_per_epoch,
+            config.train.amp_level,
+            device.rank_size > 1,
+        )
+
+    def run(self, resume: bool) -> Progress:
+        if resume:
+            self._restore()
+        elif self.device.is_main:
+            self.keeper.clear()
+        if self.device.is_main:
+            self._open_logs()
+        with self._signals():
+            for epoch in range(self.progress.epoch, self.config.train.epochs):
+                self._run_epoch(epoch)
+        return self.progress
+
+    def close(self) -> None:
+        for log in self.logs:
+            log.close()
+        self.task.loader.close()
+
+    def _run_epoch(self, epoch: int) -> None:
+        first = self.progress.step_in_epoch
+        self.task.loader.set_epoch(epoch, first)
+        bar = tqdm(
+            total=self.steps_per_epoch,
+            initial=first,
+            desc=f"epoch {epoch + 1}/{self.config.train.epochs}",
+            unit="step",
+            disable=None if self.device.is_main else True,
+            leave=False,
+        )
+        result = None
+        with bar:
+            waited_from = time.perf_counter()
+            for batch in self.task.loader:
+                started = time.perf_counter()
+                result = self.train_step.run(self.task.inputs(batch), self.progress.step)
+                self._after_step(epoch, batch, result, waited_from, started)
+                bar.update()
+                bar.set_postfix(loss=f"{result.loss:.3f}")
+                self._stop_if_asked()
+                waited_from = time.perf_counter()
+        self.progress.epoch = epoch + 1
+        self.progress.step_in_epoch = 0
+        loss = f"{result.loss:.7g}" if result else "nan"
+        self.echo(f"epoch:{epoch + 1} step:{self.steps_per_epoch}, loss is {loss}")
+        is_best = self._evaluate()
+        self._save(epoch_done=True, is_best=is_best)
+        if self.on_epoch:
+            self.on_epoch(epoch + 1)
+        if self.stopped_by is not None:
+            raise KeyboardInterrupt
+
+    def _after_step(
+        self, epoch: int, batch: Batch, result: StepResult, waited_from: float, started: float
+    ) -> None:
+        if not result.applied:
+            self._handle_overflow(epoch, batch, result)
+        progress = self.progress
+        now = time.perf_counter()
+        if self.device.is_main:
+            parts = dict(zip(self.task.part_names, map(float, result.parts), strict=True))
+            num_images = len(self.task.inputs(batch)[0]) * self.device.rank_size
+            self.logs[0].write(
+                epoch=epoch + 1,
+                step=progress.step + 1,
+                loss=result.loss,
+                lr=float(self.train_step.rates[progress.step]),
+                grad_norm=result.grad_norm,
+                loss_scale=self.train_step.loss_scale,
+                skipped_steps=progress.skipped_steps,
+                images_per_s=num_images / (now - waited_from),
+                data_wait_ms=1e3 * (started - waited_from),
+                step_ms=1e3 * (now - started),
+                **parts,
+            )
+        progress.step += 1
+        progress.step_in_epoch += 1
+        every = self.config.train.save_every_steps
+        if every and progress.step % every == 0 and progress.step_in_epoch < self.steps_per_epoch:
+            self._save(epoch_done=False)
+
+    def _handle_overflow(self, epoch: int, batch: Batch, result: StepResult) -> None:
+        if self.train_step.scaler and self.train_step.loss_scale > 1:
+            self.progress.skipped_steps += 1
+            return
+        names = self.task.image_names(batch)
+        path = self.run_dir / DIAGNOSIS_FILE
+        if self.device.is_main:
+            save_diagnosis(
+                path,
+                step=self.progress.step + 1,
+                epoch=epoch + 1,
+                image_names=names,
+                loss=result.loss,
+                parts=dict(zip(self.task.part_names, map(float, result.parts), strict=True)),
+                activations=trace_activations(self.task.forward, self.task.inputs(batch)),
+            )
+        raise TrainingDivergedError(
+            f"loss {result.loss} and gradient norm {result.grad_norm} at epoch {epoch + 1}, step "
+            f"{self.progress.step + 1}: training stopped before the weights were changed. {path} "
+            f"names the {len(names)} images and the largest activations; try a lower "
+            "optim.learning_rate, optim.clip_norm, or train.amp_level O0"
+        )
+
+    def _evaluate(self) -> bool:
+        every = self.config.train.eval_every
+        last = self.progress.epoch == self.config.train.epochs
+        if not every or not (last or self.progress.epoch % every == 0):
+            return False
+        started = time.perf_counter()
+        evaluation: Evaluation | None = self.task.evaluate(self.train_step.evaluation_weights())
+        if evaluation is None:
+            return False
+        best = self.progress.best_score
+        is_best = math.isfinite(evaluation.score) and (best is None or evaluation.score > best)
+        if is_best:
+            self.progress.best_score = evaluation.score
+            self.progress.best_epoch = self.progress.epoch
+        if self.device.is_main:
+            self.logs[1].write(
+                epoch=self.progress.epoch,
+                step=self.progress.step,
+                score=evaluation.score,
+                seconds=time.perf_counter() - started,
+                **evaluation.metrics,
+            )
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in evaluation.metrics.items())
+        logger.info("epoch %d: %s%s", self.progress.epoch, shown, " (best)" if is_best else "")
+        return is_best
+
+    def _save(self, *, epoch_done: bool, is_best: bool = False) -> None:
+        if not self.device.is_main:
+            return
+        meta: dict[str, Any] = {
+            "kind": self.task.kind,
+            **self.task.meta(),
+            **dataclasses.asdict(self.progress),
+            "score_name": self.task.score_name,
+            "steps_per_epoch": self.steps_per_epoch,
+            "seed": self.config.train.seed,
+            "config_sha256": config_sha256(self.config),
+        }
+        weights = network_weights(self.task.network)
+        state = self.train_step.state()
+        self.keeper.save(weights, meta, state, epoch_done=epoch_done, is_best=is_best)
+
+    def _restore(self) -> None:
+        checkpoint, problems = self.keeper.load_latest()
+        for problem in problems:
+            logger.warning("%s; resuming from %s instead", problem, checkpoint.path.name)
+        meta = checkpoint.meta
+        if meta.get("config_sha256") != config_sha256(self.config):
+            raise CheckpointError(
+                f"{checkpoint.path} was trained with another configuration; resume with the same "
+                "recipe and settings (config.yaml in the run folder has them)"
+            )
+        if meta["steps_per_epoch"] != self.steps_per_epoch:
+            raise CheckpointError(
+                f"{checkpoint.path} had {meta['steps_per_epoch']} steps an epoch, this training "
+                f"has {self.steps_per_epoch}: the data or the number of processes changed"
+            )
+        load_weights(self.task.network, checkpoint.raw_weights, checkpoint.path)
+        self.train_step.load_state(checkpoint.state)
+        names = [field.name for field in dataclasses.fields(Progress)]
+        self.progress = Progress(**{name: meta[name] for name in names})
+        logger.info("resuming after epoch %d, step %d", self.progress.epoch, self.progress.step)
+
+    def _open_logs(self) -> None:
+        step = self.progress.step
+        columns = (*_LOG_COLUMNS, *self.task.part_names, *_SPEED_COLUMNS)
+        self.logs.append(CsvLog(self.run_dir / TRAIN_FILE, columns, keep_until_step=step))
+        metrics = ("epoch", "step", "score", "seconds", *self.task.metric_names)
+        self.logs.append(CsvLog(self.run_dir / VALIDATION_FILE, metrics, keep_until_step=step))
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Finish the step before an interrupt acts: a half-applied step cannot be resumed."""
+
+        def remember(number, frame):
+            if self.stopped_by is not None:
+                raise KeyboardInterrupt
+            self.stopped_by = number
+
+        handled = (signal.SIGINT, signal.SIGTERM)
+        try:
+            previous = {number: signal.signal(number, remember) for number in handled}
+        except ValueError:  # not the main thread, such as in a notebook's executor
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _stop_if_asked(self) -> None:
+        if self.stopped_by is None:
+            return
+        if self.progress.step_in_epoch < self.steps_per_epoch:
+            self._save(epoch_done=False)
+            name = signal.Signals(self.stopped_by).name
+            logger.warning("%s: saved after step %d; go on with --resume", name, self.progress.step)
+            raise KeyboardInterrupt
