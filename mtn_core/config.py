@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -130,6 +130,8 @@ class EvalConfig(_Section):
 class Config(_Section):
     """Everything that a training or evaluation run depends on, but for where the data lies."""
 
+    recipe_family: ClassVar[str] = ""
+
     recipe: str = "seed"
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -139,18 +141,34 @@ class Config(_Section):
     eval: EvalConfig = EvalConfig()
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that ship with the package, sorted."""
+# Recipes of another network than MultiTaskNet begin with its name: pose.yaml, pose_demo.yaml.
+_FAMILIES = ("pose",)
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def recipe_names(schema: type[BaseModel] = Config) -> list[str]:
+    """Names of the recipes for ``schema`` that ship with the package, sorted."""
     folder = resources.files("mtn_core") / "recipes"
-    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
+    names = sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return [name for name in names if _family(name) == schema.recipe_family]
 
 
-def load_config(recipe: str = "seed", overrides: Mapping[str, Any] | None = None) -> Config:
+def _family(name: str) -> str:
+    first = name.split("_")[0]
+    return first if first in _FAMILIES else ""
+
+
+def load_config(
+    recipe: str = "seed",
+    overrides: Mapping[str, Any] | None = None,
+    schema: type[Schema] = Config,
+) -> Schema:
     """Load a shipped recipe, or a YAML file, and apply dotted overrides.
 
     Args:
         recipe: A name from :func:`recipe_names`, or the path of a ``.yaml`` file.
         overrides: ``{"optim.learning_rate": 1e-3}``.
+        schema: What the values must be; PoseEstNet has its own.
 
     Raises:
         ConfigError: Unknown recipe or key, or a value out of range.
@@ -160,13 +178,13 @@ def load_config(recipe: str = "seed", overrides: Mapping[str, Any] | None = None
         if not path.is_file():
             raise ConfigError(f"recipe file {path} does not exist")
         name, text = path.stem, path.read_text(encoding="utf-8")
-    elif recipe in recipe_names():
+    elif recipe in recipe_names(schema):
         name = recipe
         text = (resources.files("mtn_core") / "recipes" / f"{recipe}.yaml").read_text("utf-8")
     else:
         raise ConfigError(
-            f"unknown recipe {recipe!r}{_nearest(recipe, recipe_names())}; "
-            f"the recipes are {', '.join(recipe_names())}, or give the path of a .yaml file"
+            f"unknown recipe {recipe!r}{_nearest(recipe, recipe_names(schema))}; "
+            f"the recipes are {', '.join(recipe_names(schema))}, or give the path of a .yaml file"
         )
     values = yaml.safe_load(text) or {}
     if not isinstance(values, dict):
@@ -174,25 +192,27 @@ def load_config(recipe: str = "seed", overrides: Mapping[str, Any] | None = None
             f"recipe {recipe} must hold a mapping of sections, got {type(values).__name__}"
         )
     values.setdefault("recipe", name)
-    return config_from_dict(values, overrides)
+    return config_from_dict(values, overrides, schema)
 
 
 def config_from_dict(
-    values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
-) -> Config:
+    values: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    schema: type[Schema] = Config,
+) -> Schema:
     """Validate nested ``values``, after ``overrides`` with dotted keys were put into them."""
     merged = _copy(values)
     for dotted, value in (overrides or {}).items():
         _set(merged, dotted, value)
     try:
-        return Config.model_validate(merged)
+        return schema.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from error
+        raise ConfigError(_explain(error, schema)) from error
 
 
-def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+def with_overrides(config: Schema, overrides: Mapping[str, Any]) -> Schema:
     """A copy of ``config`` with dotted keys replaced, validated again."""
-    return config_from_dict(config.model_dump(), overrides)
+    return config_from_dict(config.model_dump(), overrides, type(config))
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
@@ -208,7 +228,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     return overrides
 
 
-def to_yaml(config: Config, **extra: Any) -> str:
+def to_yaml(config: BaseModel, **extra: Any) -> str:
     """YAML text of the resolved configuration, with ``extra`` keys (data root, device) in front."""
     return yaml.safe_dump({**extra, **config.model_dump(mode="json")}, sort_keys=False)
 
@@ -236,9 +256,9 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _known_keys() -> list[str]:
+def _known_keys(schema: type[BaseModel]) -> list[str]:
     keys = []
-    for name, field in Config.model_fields.items():
+    for name, field in schema.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             keys += [f"{name}.{key}" for key in section.model_fields]
@@ -251,12 +271,12 @@ def _nearest(word: str, words: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys())}")
+            lines.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys(schema))}")
         else:
             lines.append(f"configuration key {key!r}: {item['msg']}; got {item['input']!r}")
     return "\n".join(lines)
