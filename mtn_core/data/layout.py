@@ -1,0 +1,30 @@
+"""Where things lie in the VeRi layout."""
+
+from pathlib import Path
+from typing import Literal
+
+SPLITS = ("train", "query", "test")
+MAP_KINDS = ("heatmap", "segment")
+Kind = Literal["image", "heatmap", "segment"]
+
+
+def split_folder(root: str | Path, kind: Kind, split: str) -> Path:
+    """``ROOT/veri/image_train`` and the like."""
+    return Path(root) / "veri" / f"{kind}_{split}"
+
+
+def label_path(root: str | Path, split: str) -> Path:
+    """``ROOT/veri/label_train.csv`` and the like."""
+    return Path(root) / "veri" / f"label_{split}.csv"
+
+
+def find_map_folder(folder: Path, name: str) -> Path:
+    """Map folder of an image: named by its full name, or by its stem as some tools do."""
+    by_name = folder / name
+    by_stem = folder / Path(name).stem
+    return by_stem if by_stem.is_dir() and not by_name.is_dir() else by_name
+
+
+def map_file_names(count: int) -> list[str]:
+    """``00.jpg`` .. of a map folder."""
+    return [f"{k:02d}.jpg" for k in range(count)]

@@ -1,0 +1,265 @@
+"""Batches for training and evaluation, decoded and augmented in the background.
+
+A batch is a dict of C-contiguous numpy arrays; only uint8 pixels at network size, uint8 maps at
+64x64, keypoints and ids leave the host. Normalising, upsampling and joining the channels happen on
+the device. What a batch holds does not depend on the number of workers.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mtn_core.data.check import check_needed_files
+from mtn_core.data.samplers import PKSampler
+from mtn_core.data.source import FolderSource, Source
+from mtn_core.data.transforms import (
+    NO_AUGMENTATION,
+    Augmentation,
+    draw_augmentation,
+    keypoint_vector,
+    transform_heatmaps,
+    transform_image,
+    transform_keypoints,
+    transform_segments,
+    used_segments,
+)
+from mtn_core.data.vehicle import (
+    MAP_SIZE,
+    NUM_KEYPOINTS,
+    NUM_SEGMENTS,
+    SEGMENT_FLIP,
+    UNKNOWN,
+)
+from mtn_core.data.workers import Prefetcher, num_workers_for
+from mtn_core.errors import DataError, first_offenders
+
+if TYPE_CHECKING:
+    from mtn_core.config import DataConfig, ModelConfig
+    from mtn_core.data.veri import Split
+
+Batch = dict[str, np.ndarray]
+
+
+class _Loader:
+    """What both loaders share: where samples come from and how a batch is put together."""
+
+    def __init__(
+        self,
+        split: "Split",
+        config: "DataConfig",
+        model: "ModelConfig",
+        num_workers: int | None,
+    ):
+        self.split, self.config, self.model = split, config, model
+        self.num_workers = num_workers_for(num_workers or config.num_workers)
+        self._colors = _class_index(split, "color_id", model.num_colors)
+        self._types = _class_index(split, "type_id", model.num_types)
+        check_needed_files(split, heatmaps=model.heatmaps, segments=model.segments)
+        self._source: Source = FolderSource(split)
+        self._pid_indices = np.full(len(split), -1, np.int32)
+        self._prefetcher: Prefetcher | None = None
+
+    def close(self) -> None:
+        """End the background threads and release files; no thread is left."""
+        self._stop()
+        self._source.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _stop(self) -> None:
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+            self._prefetcher = None
+
+    def _run(self, jobs: list[tuple[int, np.ndarray]]) -> Iterator[Batch]:
+        self._stop()  # an iteration that was left half-way
+        self._prefetcher = Prefetcher(self._load, self.num_workers, depth=self.num_workers + 2)
+        return self._prefetcher.run(jobs)
+
+    def _load(self, job: tuple[int, np.ndarray]) -> Batch:
+        step, rows = job
+        size, model = self.model.image_size, self.model
+        # Padding rows stay zero.
+        batch: Batch = {"image": np.zeros((len(rows), size, size, 3), np.uint8)}
+        if model.heatmaps:
+            shape = (len(rows), NUM_KEYPOINTS, MAP_SIZE, MAP_SIZE)
+            batch["heatmaps"] = np.zeros(shape, np.uint8)
+        if model.segments:
+            shape = (len(rows), NUM_SEGMENTS, MAP_SIZE, MAP_SIZE)
+            batch["segments"] = np.zeros(shape, np.uint8)
+        batch["keypoints"] = np.zeros((len(rows), 3 * NUM_KEYPOINTS), np.float32)
+        for name, values in (
+            ("pid_index", self._pid_indices),
+            ("color_index", self._colors),
+            ("type_index", self._types),
+        ):
+            batch[name] = np.where(rows >= 0, values[rows], -1).astype(np.int32)
+        batch["index"] = rows.astype(np.int32)
+        for position, row in enumerate(rows.tolist()):
+            if row >= 0:
+                self._load_sample(batch, position, row, self._augmentation(step, position))
+        return batch
+
+    def _load_sample(
+        self, batch: Batch, position: int, row: int, augmentation: Augmentation
+    ) -> None:
+        image = self._source.image(row)
+        height, width = image.shape[:2]
+        transform_image(image, self.model.image_size, augmentation, out=batch["image"][position])
+        keypoints = self.split.keypoints[row]
+        batch["keypoints"][position] = keypoint_vector(
+            transform_keypoints(keypoints, width, height, augmentation)
+        )
+        if self.model.heatmaps:
+            heatmaps = self._source.heatmaps(row)
+            transform_heatmaps(heatmaps, augmentation, out=batch["heatmaps"][position])
+        if self.model.segments:
+            out = batch["segments"][position]
+            transform_segments(self._source.segments(row), augmentation, out=out)
+            used = used_segments(keypoints)
+            out[~(used[SEGMENT_FLIP] if augmentation.flip else used)] = 0
+
+    def _augmentation(self, step: int, position: int) -> Augmentation:
+        return NO_AUGMENTATION
+
+
+class TrainLoader(_Loader):
+    """Augmented P x K batches of the training split.
+
+    Everything random about a sample follows from (seed, epoch, step, position), so batches are the
+    same for any number of workers, and an epoch that is taken up again at a step goes on bit for
+    bit as it would have.
+
+    Args:
+        split: The training split, or several joined by :func:`mtn_core.data.mixing.mix_splits`.
+        config: ``ids_per_batch``, ``images_per_id``, ``flip``, ``translation``, ``color_jitter``,
+            ``erasing``, ``weights``, ``num_workers``.
+        model: ``image_size``, ``heatmaps``, ``segments``, ``num_colors``, ``num_types``.
+        seed: Of batches and augmentation.
+        rank: This rank.
+        rank_size: Number of ranks; each gets whole P x K batches with ids of its own.
+        num_workers: Overrides the configuration; None follows the machine.
+
+    Attributes:
+        pid_index: ``{pid: class index}``, in the order of sorted pids.
+
+    Raises:
+        DataError: Files that the run needs are missing, a class id is beyond the model's, or there
+            are fewer ids than a batch needs.
+    """
+
+    def __init__(
+        self,
+        split: "Split",
+        *,
+        config: "DataConfig",
+        model: "ModelConfig",
+        seed: int,
+        rank: int = 0,
+        rank_size: int = 1,
+        num_workers: int | None = None,
+    ):
+        super().__init__(split, config, model, num_workers)
+        pids = split.frame["pid"].to_numpy()
+        self.pid_index = {int(pid): index for index, pid in enumerate(np.unique(pids))}
+        self._pid_indices = np.searchsorted(np.unique(pids), pids).astype(np.int32)
+        self.seed, self.rank = seed, rank
+        self.sampler = PKSampler(
+            pids,
+            config.ids_per_batch,
+            config.images_per_id,
+            seed=seed,
+            rank=rank,
+            rank_size=rank_size,
+        )
+        self._epoch = self._start_step = 0
+
+    def __len__(self) -> int:
+        """Steps in a whole epoch."""
+        return len(self.sampler)
+
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        """Choose what the next iteration yields: the steps of ``epoch`` from ``start_step`` on."""
+        if not 0 <= start_step <= len(self):
+            raise DataError(f"`start_step` must be 0..{len(self)}; got {start_step}")
+        self._epoch, self._start_step = epoch, start_step
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the epoch's batches."""
+        jobs = list(enumerate(self.sampler.batches(self._epoch)))[self._start_step :]
+        return self._run(jobs)
+
+    def _augmentation(self, step: int, position: int) -> Augmentation:
+        position += self.rank * self.config.ids_per_batch * self.config.images_per_id
+        rng = np.random.default_rng([self.seed, self._epoch, step, position])
+        return draw_augmentation(rng, self.config, self.model.image_size)
+
+
+class EvalLoader(_Loader):
+    """Batches of a split in order, without augmentation, all of the same shape.
+
+    The last batch is filled up with empty rows of ``index`` -1. With several ranks each takes every
+    ``rank_size``-th batch, and all have the same number of them.
+
+    Args:
+        split: Any split.
+        data: The data configuration; only ``num_workers`` is read.
+        model: ``image_size``, ``heatmaps``, ``segments``, ``num_colors``, ``num_types``.
+        batch_size: Rows a batch.
+        rank: This rank.
+        rank_size: Number of ranks.
+        num_workers: Overrides the configuration; None follows the machine.
+        pid_index: The training loader's map where ``pid_index`` is wanted in the batches.
+
+    Raises:
+        DataError: Files that the run needs are missing, or a class id is beyond the model's.
+    """
+
+    def __init__(
+        self,
+        split: "Split",
+        *,
+        data: "DataConfig",
+        model: "ModelConfig",
+        batch_size: int,
+        rank: int = 0,
+        rank_size: int = 1,
+        num_workers: int | None = None,
+        pid_index: dict[int, int] | None = None,
+    ):
+        super().__init__(split, data, model, num_workers)
+        if batch_size < 1:
+            raise DataError(f"`batch_size` must be 1 or more; got {batch_size}")
+        if pid_index is not None:
+            pids = split.frame["pid"].tolist()
+            self._pid_indices = np.array([pid_index.get(p, -1) for p in pids], np.int32)
+        num_batches = -(-len(split) // (batch_size * rank_size))
+        rows = np.full(num_batches * rank_size * batch_size, -1, np.int64)
+        rows[: len(split)] = np.arange(len(split))
+        self._batches = list(rows.reshape(-1, batch_size)[rank::rank_size])
+
+    def __len__(self) -> int:
+        """Batches of this rank."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches; the same ones every time."""
+        return self._run(list(enumerate(self._batches)))
+
+
+def _class_index(split: "Split", column: str, num_classes: int) -> np.ndarray:
+    """Class ids from 1 to indices from 0; unknown is -1."""
+    ids = split.frame[column].to_numpy()
+    beyond = ids > num_classes
+    if beyond.any():
+        names = split.frame.loc[beyond, "name"].tolist()
+        raise DataError(
+            f"{column} above {num_classes}, the model's number of classes: "
+            f"{first_offenders(names)}; correct the labels or set model.num_{column[:-3]}s"
+        )
+    return np.where(ids == UNKNOWN, -1, ids - 1).astype(np.int32)

@@ -1,0 +1,247 @@
+"""Transforms of an image together with its keypoints and pose maps.
+
+What is done to one sample is drawn first (:func:`draw_augmentation`) and then applied to the image
+at network size, to the maps at their native 64x64 and to the keypoints, in coordinates that are
+fractions of width and height, so that all three stay aligned. Nothing is changed in place: the same
+inputs give the same outputs however often they are used.
+
+The random translation is that of the seed document's project: enlarge by 1/8, cut out at random.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from mtn_core.data.vehicle import (
+    KEYPOINT_FLIP,
+    SEGMENT_FLIP,
+    SEGMENT_KEYPOINTS,
+    SEGMENT_MIN_CONFIDENCE,
+)
+
+ENLARGEMENT = 1.125
+_ERASED_AREA = (0.02, 0.2)  # share of the image, as in Zhong et al., Random Erasing, AAAI 2020
+_ERASED_ASPECT = (0.3, 1 / 0.3)
+_IMAGENET_MEAN = (124, 116, 104)
+
+
+class AugmentationConfig(Protocol):
+    """The part of the data configuration that is read here."""
+
+    flip: float
+    translation: float
+    erasing: float
+    color_jitter: float
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to one sample; the default is nothing.
+
+    Attributes:
+        shift: Corner ``(x, y)`` of the cut in the image enlarged by 1/8, as fractions of the
+            network size in 0..0.125; None leaves the image whole.
+        flip: Mirror left and right, after the cut.
+        brightness: Factor on the pixel values.
+        contrast: Factor on the distance from the image's mean.
+        box: Erased box ``(left, top, right, bottom)`` as fractions, in the result.
+    """
+
+    shift: tuple[float, float] | None = None
+    flip: bool = False
+    brightness: float = 1.0
+    contrast: float = 1.0
+    box: tuple[float, float, float, float] | None = None
+
+
+NO_AUGMENTATION = Augmentation()
+
+
+def draw_augmentation(
+    rng: np.random.Generator, config: AugmentationConfig, image_size: int
+) -> Augmentation:
+    """Draw what happens to one sample.
+
+    The same number of random values is used whatever the configuration, so that turning one
+    augmentation off leaves the others as they were.
+    """
+    draws = rng.random(11).tolist()
+    shift = box = None
+    if draws[0] < config.translation:
+        room = round(image_size * ENLARGEMENT) - image_size
+        # Whole pixels of the image; the maps follow with fractions of theirs.
+        shift = tuple(int(d * (room + 1)) / image_size for d in draws[1:3])
+    strength = config.color_jitter
+    if draws[6] < config.erasing:
+        box = _draw_box(*draws[7:])
+    return Augmentation(
+        shift=shift,
+        flip=draws[3] < config.flip,
+        # Only lightness changes: a shift of hue would turn a red car into an orange one.
+        brightness=1 + strength * (2 * draws[4] - 1),
+        contrast=1 + strength * (2 * draws[5] - 1),
+        box=box,
+    )
+
+
+def transform_image(
+    image: np.ndarray,
+    size: int,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Resize and augment a crop.
+
+    Args:
+        image: ``(H, W, 3) uint8`` RGB.
+        size: Network size S, a multiple of 8.
+        augmentation: What to do.
+        out: Where to write ``(S, S, 3) uint8``; by default a new array.
+
+    Returns:
+        ``(S, S, 3) uint8``.
+    """
+    out = np.empty((size, size, 3), np.uint8) if out is None else out
+    if augmentation.shift is None:
+        result = _resize(image, size)
+    else:
+        left, top = (round(s * size) for s in augmentation.shift)
+        enlarged = _resize(image, round(size * ENLARGEMENT))
+        result = enlarged[top : top + size, left : left + size]
+    if augmentation.brightness != 1 or augmentation.contrast != 1:
+        result = cv2.LUT(result, _lightness_table(result, augmentation))
+    np.copyto(out, result[:, ::-1] if augmentation.flip else result)
+    if augmentation.box is not None:
+        left, top, right, bottom = (round(e * size) for e in augmentation.box)
+        out[top:bottom, left:right] = _IMAGENET_MEAN
+    return out
+
+
+def transform_heatmaps(
+    heatmaps: np.ndarray,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Augment ``(36, 64, 64) uint8`` heatmaps; a flip swaps the two sides of the car."""
+    return _transform_maps(heatmaps, KEYPOINT_FLIP, augmentation, out)
+
+
+def transform_segments(
+    segments: np.ndarray,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Augment ``(13, 64, 64) uint8`` segments; a flip swaps the two sides of the car."""
+    return _transform_maps(segments, SEGMENT_FLIP, augmentation, out)
+
+
+def transform_keypoints(
+    keypoints: np.ndarray,
+    width: int,
+    height: int,
+    augmentation: Augmentation = NO_AUGMENTATION,
+) -> np.ndarray:
+    """Keypoints of a crop as fractions of the network image.
+
+    Args:
+        keypoints: ``(36, 3)``: x, y in pixels of the crop, confidence.
+        width: Width of the crop.
+        height: Height of the crop.
+        augmentation: What happens to the image.
+
+    Returns:
+        ``(36, 3) float32``: x and y as fractions (0..1 inside the image), confidence clipped to
+        0..1 and 0 for a keypoint that is outside the image or erased.
+    """
+    result = np.empty(keypoints.shape, np.float32)
+    x, y = keypoints[:, 0] / width, keypoints[:, 1] / height
+    if augmentation.shift is not None:
+        x = x * ENLARGEMENT - augmentation.shift[0]
+        y = y * ENLARGEMENT - augmentation.shift[1]
+    if augmentation.flip:
+        x = 1 - x
+    confidence = np.clip(keypoints[:, 2], 0, 1)
+    confidence = np.where((x < 0) | (x > 1) | (y < 0) | (y > 1), 0, confidence)
+    if augmentation.box is not None:
+        left, top, right, bottom = augmentation.box
+        confidence = np.where((x >= left) & (x < right) & (y >= top) & (y < bottom), 0, confidence)
+    result[:, 0], result[:, 1], result[:, 2] = x, y, confidence
+    return result[KEYPOINT_FLIP] if augmentation.flip else result
+
+
+def keypoint_vector(keypoints: np.ndarray) -> np.ndarray:
+    """``(36, 3)`` fractions to the network's ``(108,) float32``: x, y, confidence, each - 0.5."""
+    return (keypoints - 0.5).astype(np.float32).reshape(-1)
+
+
+def used_segments(keypoints: np.ndarray) -> np.ndarray:
+    """Which of the 13 segments the network may see: all four keypoints at confidence 0.5 or more.
+
+    The confidences are those of the label file: a surface that the translation cuts is still seen.
+    """
+    return (keypoints[:, 2][SEGMENT_KEYPOINTS] >= SEGMENT_MIN_CONFIDENCE).all(axis=1)
+
+
+def _transform_maps(
+    maps: np.ndarray, flip_order: np.ndarray, augmentation: Augmentation, out: np.ndarray | None
+) -> np.ndarray:
+    out = np.empty(maps.shape, np.uint8) if out is None else out
+    size = maps.shape[-1]
+    order = flip_order if augmentation.flip else range(len(maps))
+    if augmentation.shift is None:
+        for k, source in enumerate(order):
+            np.copyto(out[k], maps[source][:, ::-1] if augmentation.flip else maps[source])
+    else:
+        matrix = _map_matrix(size, augmentation)
+        for k, source in enumerate(order):
+            cv2.warpAffine(
+                maps[source],
+                matrix,
+                (size, size),
+                dst=out[k],
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+    if augmentation.box is not None:
+        left, top, right, bottom = (round(e * size) for e in augmentation.box)
+        out[:, top:bottom, left:right] = 0
+    return out
+
+
+def _map_matrix(size: int, augmentation: Augmentation) -> np.ndarray:
+    """From a pixel of the result to a pixel of the map, pixel centres at half integers."""
+    offsets = [((0.5 / size + s) / ENLARGEMENT) * size - 0.5 for s in augmentation.shift]
+    matrix = np.array([[1 / ENLARGEMENT, 0, offsets[0]], [0, 1 / ENLARGEMENT, offsets[1]]])
+    if augmentation.flip:
+        matrix[0, 2] += matrix[0, 0] * (size - 1)
+        matrix[0, 0] = -matrix[0, 0]
+    return matrix
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    if image.shape[:2] == (size, size):
+        return image
+    # Area averaging where the crop shrinks, or fine detail turns into false patterns.
+    shrinks = min(image.shape[:2]) > size
+    return cv2.resize(
+        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def _lightness_table(image: np.ndarray, augmentation: Augmentation) -> np.ndarray:
+    mean = sum(cv2.mean(image)[:3]) / 3
+    values = (np.arange(256) - mean) * augmentation.contrast + mean
+    return np.clip(values * augmentation.brightness + 0.5, 0, 255).astype(np.uint8)
+
+
+def _draw_box(
+    area_draw: float, aspect_draw: float, left_draw: float, top_draw: float
+) -> tuple[float, float, float, float]:
+    area = _ERASED_AREA[0] + area_draw * (_ERASED_AREA[1] - _ERASED_AREA[0])
+    low, high = np.log(_ERASED_ASPECT)
+    aspect = float(np.exp(low + aspect_draw * (high - low)))
+    width, height = min(1.0, (area * aspect) ** 0.5), min(1.0, (area / aspect) ** 0.5)
+    left, top = left_draw * (1 - width), top_draw * (1 - height)
+    return left, top, left + width, top + height
