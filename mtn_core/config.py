@@ -154,7 +154,7 @@ def recipe_names(schema: type[BaseModel] = Config) -> list[str]:
 
 
 def _family(name: str) -> str:
-    first = name.split("_")[0]
+    first = name.partition("_")[0]
     return first if first in _FAMILIES else ""
 
 
