@@ -1,0 +1,122 @@
+"""Executed notebooks as offline HTML pages in the look of the reports.
+
+nbconvert renders the cells; the page around them is ours, because nbconvert's own pages point at
+scripts on a network (MathJax, require.js, mermaid). Formulas are shown as their TeX source.
+"""
+
+import re
+from pathlib import Path
+
+import nbformat
+from markupsafe import Markup
+
+from mtn_core.errors import DataError
+from mtn_core.files import write_text
+from mtn_core.report.page import render_page
+
+# Widget views need a live kernel; their text or picture says more on paper.
+_DISPLAY_ORDER = [
+    "text/html",
+    "text/markdown",
+    "image/svg+xml",
+    "image/png",
+    "image/jpeg",
+    "text/latex",
+    "text/plain",
+]
+_SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.IGNORECASE | re.DOTALL)
+_REMOTE = re.compile(r"""\b(?:src|poster)\s*=\s*(["'])\s*(?:https?:)?//.*?\1""", re.IGNORECASE)
+
+
+def notebook_to_html(ipynb: str | Path, html: str | Path, *, title: str | None = None) -> Path:
+    """Convert one notebook, executed or not, to one HTML file that loads nothing from a network.
+
+    Args:
+        ipynb: The notebook; it is only read.
+        html: File to write, whole or not at all.
+        title: Page title; by default the notebook's first heading, else its file name.
+
+    Returns:
+        ``html`` as a path.
+
+    Raises:
+        FileNotFoundError: The notebook is not there.
+        DataError: The file is not a notebook.
+    """
+    ipynb, html = Path(ipynb), Path(html)
+    try:
+        notebook = nbformat.read(ipynb, as_version=4)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no notebook at {ipynb}") from None
+    except Exception as error:  # nbformat lets through whatever its JSON layers raise
+        raise DataError(f"{ipynb} is not a Jupyter notebook: {error}") from error
+    heading = _take_first_heading(notebook)
+    _describe_pictures(notebook)
+    body, highlight_css = _render_cells(notebook)
+    page = render_page(
+        "notebook.html.j2",
+        title=title or heading or ipynb.stem,
+        subtitle=f"{ipynb.name}, converted from its executed copy",
+        body=Markup(body),
+        highlight_css=Markup(highlight_css),
+        failed=_has_error(notebook),
+    )
+    write_text(html, page)
+    return html
+
+
+def _render_cells(notebook: nbformat.NotebookNode) -> tuple[str, str]:
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+    from traitlets.config import Config
+
+    config = Config()
+    config.NbConvertBase.display_data_priority = _DISPLAY_ORDER
+    exporter = HTMLExporter(config=config, template_name="basic")
+    exporter.embed_images = True
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    body, _ = exporter.from_notebook_node(notebook)
+    body = _REMOTE.sub('data-removed="remote address"', _SCRIPT.sub("", body))
+    light = HtmlFormatter(style="default").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark")
+    dark_css = (
+        "@media (prefers-color-scheme: dark) {"
+        + dark.get_style_defs(':root:not([data-theme="light"]) .highlight')
+        + "}\n"
+        + dark.get_style_defs(':root[data-theme="dark"] .highlight')
+    )
+    return body, f"{light}\n{dark_css}"
+
+
+def _take_first_heading(notebook: nbformat.NotebookNode) -> str | None:
+    """Cut the leading ``# Title`` out of the first cell: the page shows it as its own heading."""
+    if not notebook.cells or notebook.cells[0].cell_type != "markdown":
+        return None
+    first, _, rest = notebook.cells[0].source.lstrip().partition("\n")
+    if not first.startswith("# "):
+        return None
+    notebook.cells[0].source = rest
+    return first[2:].strip()
+
+
+def _describe_pictures(notebook: nbformat.NotebookNode) -> None:
+    """Give pictures without an alternative text the heading that they stand under."""
+    heading = "the notebook"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^#+\s+(.+)$", cell.source, flags=re.MULTILINE)
+            heading = headings[-1].strip() if headings else heading
+            continue
+        for output in cell.get("outputs", []):
+            for kind in ("image/png", "image/jpeg"):
+                if kind in output.get("data", {}):
+                    output.metadata.setdefault(kind, {}).setdefault("alt", f"Figure: {heading}")
+
+
+def _has_error(notebook: nbformat.NotebookNode) -> bool:
+    return any(
+        output.output_type == "error"
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.get("outputs", [])
+    )

@@ -1,0 +1,87 @@
+"""Matplotlib figures as inline SVG that follows the page's colours.
+
+Text stays text, so it can be selected, searched and read aloud; black ink becomes the page's text
+colour, so one drawing serves light, dark and paper.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mtn_core.viz.style import OKABE_ITO, use_style
+
+_INK = "#010203"  # no figure uses it for anything else
+# Colours that are too dark on a dark page; page.css has their values.
+_PAGE_COLORS = {OKABE_ITO["blue"].lower(): "--ink-blue", OKABE_ITO["green"].lower(): "--ink-green"}
+_INK_SETTINGS = {
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "grid.color": "#808080",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@contextmanager
+def page_style() -> Iterator[None]:
+    """The workbook's style with ink that :func:`to_svg` turns into the page's text colour."""
+    with use_style(**_INK_SETTINGS):
+        yield
+
+
+def draw_svg(
+    key: str,
+    description: str,
+    draw: Callable[[Axes], Axes],
+    *,
+    size: tuple[float, float] = (6.0, 3.6),
+) -> Markup:
+    """Draw one figure for a page.
+
+    Args:
+        key: Unique in the page; letters, digits and hyphens.
+        description: Alternative text.
+        draw: Draws into the given axes.
+        size: Width and height in inches.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    with page_style():
+        figure = Figure(figsize=size)
+        draw(figure.subplots())
+        return to_svg(figure, key, description)
+
+
+def to_svg(figure: Figure, key: str, description: str) -> Markup:
+    """A figure drawn under :func:`page_style` as one ``<svg>`` element, see :func:`draw_svg`."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace(_INK, "currentColor")
+    for color, variable in _PAGE_COLORS.items():
+        svg = re.sub(color, f"var({variable}, {color})", svg, flags=re.IGNORECASE)
+    # Several drawings share a page: ids must stay apart. Ids nobody refers to are only weight.
+    used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", svg))
+    svg = re.sub(r'\sid="([^"]*)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r"(url\(#|href=\"#)([\w-]+)", rf"\g<1>{key}-\g<2>", svg)
+    # The page's own font rule applies; the family that matplotlib names per text is only weight.
+    svg = re.sub(
+        r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1'DejaVu Sans', Verdana, sans-serif", svg
+    )
+    head = f'<svg role="img" aria-label="{escape(description)}"'
+    return Markup(head + svg[len("<svg") :])

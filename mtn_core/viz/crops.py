@@ -1,0 +1,94 @@
+"""Reading crops for figures: a missing or broken image becomes a placeholder and is remembered."""
+
+import io
+import logging
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+_LOG = logging.getLogger(__name__)
+_PLACEHOLDER_SIZE = (96, 72)
+FOLDERS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
+FOLDERS["test"] = FOLDERS["gallery"]
+
+
+class CropSource:
+    """The crops of one data root, by split and name.
+
+    Args:
+        root: Folder that holds ``veri/``; None when the run does not know it, then every crop is a
+            placeholder.
+
+    Attributes:
+        missing: ``(split, name)`` of the crops that could not be read, in order of first use.
+    """
+
+    def __init__(self, root: str | Path | None):
+        self.root = None if root is None else Path(root)
+        self.missing: dict[tuple[str, str], str] = {}
+
+    def path(self, split: str, name: str) -> Path | None:
+        """Where the crop lies, or None for a name that would lead out of its folder."""
+        if self.root is None or Path(name).name != name or name in ("", ".", ".."):
+            return None
+        return self.root / "veri" / FOLDERS[split] / name
+
+    def read(self, split: str, name: str, *, max_side: int | None = None) -> Image.Image:
+        """Read one crop as RGB, or a placeholder when it cannot be read.
+
+        Args:
+            split: ``train``, ``query``, or ``gallery`` (also called ``test``).
+            name: File name of the crop.
+            max_side: Shrink so that the longer side has at most this many pixels.
+        """
+        path = self.path(split, name)
+        try:
+            if path is None:
+                raise FileNotFoundError("the run names no data root" if self.root is None else name)
+            with Image.open(path) as image:
+                if max_side:
+                    image.draft("RGB", (max_side * 2, max_side * 2))
+                crop = image.convert("RGB")
+        except (OSError, Image.DecompressionBombError, SyntaxError) as error:
+            if (split, name) not in self.missing:
+                self.missing[split, name] = str(error)
+                _LOG.debug("no crop %s of %s: %s", name, split, error)
+            return draw_placeholder()
+        if max_side and max(crop.size) > max_side:
+            crop.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+        return crop
+
+    def read_jpeg(self, split: str, name: str, *, max_side: int = 120, quality: int = 72) -> bytes:
+        """The crop as a small JPEG."""
+        return encode_jpeg(self.read(split, name, max_side=max_side), quality)
+
+
+@lru_cache(maxsize=1)
+def _placeholder() -> Image.Image:
+    width, height = _PLACEHOLDER_SIZE
+    image = Image.new("RGB", _PLACEHOLDER_SIZE, "#b9bec5")
+    draw = ImageDraw.Draw(image)
+    draw.line((0, 0, width, height), fill="#8d949c")
+    draw.line((0, height, width, 0), fill="#8d949c")
+    draw.rectangle((14, 28, width - 15, height - 29), fill="#b9bec5")
+    draw.text((width / 2, height / 2), "no image", fill="#30353b", anchor="mm")
+    return image
+
+
+def draw_placeholder() -> Image.Image:
+    """A grey picture that says ``no image``."""
+    return _placeholder().copy()
+
+
+def encode_jpeg(image: Image.Image, quality: int = 72) -> bytes:
+    """Encode as JPEG without metadata."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+def as_pixels(image: Image.Image) -> np.ndarray:
+    """The image as ``(height, width, 3)`` uint8."""
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,128 @@
+"""Curves of a training run, from its ``train.csv``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from mtn_core.errors import DataError
+
+_NOT_LOSSES = ("epoch", "step", "lr", "images_per_s", "data_wait_ms")
+
+
+def read_train_csv(run_dir: str | Path) -> pd.DataFrame | None:
+    """The rows of ``train.csv``, or None when the run has none (it was only evaluated).
+
+    Raises:
+        DataError: The file is there but has no ``step`` or no ``loss`` column.
+    """
+    path = Path(run_dir) / "train.csv"
+    if not path.exists():
+        return None
+    try:
+        frame = pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        return None
+    missing = [name for name in ("step", "loss") if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path}: expected the columns step and loss; missing: {missing}")
+    return frame if len(frame) else None
+
+
+def list_loss_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that hold the loss and its parts, ``loss`` first."""
+    parts = [
+        name
+        for name in frame.columns
+        if name not in _NOT_LOSSES and name != "loss" and "loss" in name
+    ]
+    return ["loss", *parts]
+
+
+def plot_training_curves(
+    ax: Axes, frame: pd.DataFrame, columns: Sequence[str] | None = None, *, title: str = ""
+) -> Axes:
+    """Draw the loss and its parts over the steps: faint as measured, strong as running median.
+
+    Args:
+        ax: Where to draw.
+        frame: Rows of ``train.csv``.
+        columns: Columns to draw; by default the loss and its parts.
+        title: Names the run; the number of steps is added.
+    """
+    columns = list(columns or list_loss_columns(frame))
+    steps = count_steps(frame)
+    window = max(1, min(25, len(frame) // 8))
+    for column in columns:
+        values = frame[column].to_numpy(dtype=float)
+        smooth = frame[column].rolling(window, center=True, min_periods=1).median()
+        (line,) = ax.plot(steps, smooth, label=_readable(column))
+        if window > 1:
+            ax.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=0.7)
+    if "epoch" in frame:
+        _mark_epochs(ax, steps, frame["epoch"].to_numpy())
+    ax.set(xlabel="step", ylabel="loss", xlim=(0, max(steps[-1], 1)))
+    ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+    if len(columns) > 1:
+        ax.legend(ncols=2)
+    ax.set_title(f"{title}: {len(frame)} steps" if title else f"Training, {len(frame)} steps")
+    return ax
+
+
+def plot_throughput(ax: Axes, frame: pd.DataFrame, *, title: str = "") -> Axes:
+    """Draw images per second over the steps, and the share of time spent waiting for data."""
+    steps = count_steps(frame)
+    rate = frame["images_per_s"].to_numpy(dtype=float)
+    ax.plot(steps, rate, linewidth=0.9)
+    median = float(np.nanmedian(rate))
+    ax.axhline(median, linestyle="--", linewidth=1, color="0.5")
+    ax.set(xlabel="step", ylabel="images per second", xlim=(0, max(steps[-1], 1)))
+    ax.set_ylim(bottom=0)
+    waiting = ""
+    if "data_wait_ms" in frame:
+        waiting = f", median wait for data {np.nanmedian(frame['data_wait_ms']):.0f} ms a step"
+    ax.set_title(f"{title or 'Throughput'}: median {median:.0f} images/s{waiting}")
+    return ax
+
+
+def plot_learning_rate(ax: Axes, frame: pd.DataFrame, *, title: str = "Learning rate") -> Axes:
+    """Draw the learning rate over the steps."""
+    ax.plot(count_steps(frame), frame["lr"])
+    ax.set(xlabel="step", ylabel="learning rate", title=title)
+    ax.set_ylim(bottom=0)
+    return ax
+
+
+def plot_loss_comparison(ax: Axes, frames: Mapping[str, pd.DataFrame]) -> Axes:
+    """Draw the loss of several runs over the steps."""
+    for name, frame in frames.items():
+        window = max(1, min(25, len(frame) // 8))
+        smooth = frame["loss"].rolling(window, center=True, min_periods=1).median()
+        ax.plot(count_steps(frame), smooth, label=name)
+    ax.set(xlabel="step", ylabel="loss", title=f"Loss of {len(frames)} runs")
+    ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+    ax.legend()
+    return ax
+
+
+def count_steps(frame: pd.DataFrame) -> np.ndarray:
+    """Steps since the start, whether the file counts them through or anew in each epoch."""
+    steps = frame["step"].to_numpy(dtype=float)
+    if "epoch" in frame and len(steps) > 1 and np.any(np.diff(steps) < 0):
+        return np.arange(1, len(steps) + 1, dtype=float)
+    return steps
+
+
+def _mark_epochs(ax: Axes, steps: np.ndarray, epochs: np.ndarray) -> None:
+    starts = steps[1:][np.diff(epochs) > 0]
+    if 0 < len(starts) <= 60:
+        for start in starts:
+            ax.axvline(start, color="0.5", linewidth=0.4, alpha=0.35, zorder=0)
+
+
+def _readable(column: str) -> str:
+    if column == "loss":
+        return "loss (weighted sum)"
+    return column.removeprefix("loss_").removesuffix("_loss").replace("_", " ")
