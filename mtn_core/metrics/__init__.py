@@ -1,0 +1,1 @@
+"""What retrieval and attribute classification achieved: NumPy, pandas and SciPy only."""

@@ -1,0 +1,224 @@
+"""Distances between query and gallery embeddings, a block of queries at a time.
+
+Nothing here ever holds the whole (num_query, num_gallery) matrix. Rows are ordered by *keys* that
+grow with the distance and cost less: the squared Euclidean distance, or one minus the cosine.
+Equal embeddings get bit-equal keys wherever they stand in the gallery, so ties are real ties.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from mtn_core.errors import DataError, first_offenders
+
+Metric = Literal["euclidean", "cosine"]
+METRICS: tuple[str, ...] = ("euclidean", "cosine")
+BLOCK_ROWS = 512  # fewer and BLAS spends its time packing the gallery once more for every block
+BLOCK_BYTES = 1 << 29
+EXACT_WORK = 2e8  # below this many multiplications, differences are taken one by one in float64
+
+
+def check_pair(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Check two embedding arrays against each other.
+
+    Args:
+        query: ``(num_query, D)``, any real type.
+        gallery: ``(num_gallery, D)``, any real type.
+
+    Returns:
+        Both as C-contiguous arrays of one type, float32 or float64.
+
+    Raises:
+        DataError: Not two-dimensional, empty, of different widths, or not finite.
+    """
+    arrays = []
+    for name, given in (("query", query), ("gallery", gallery)):
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            raise DataError(
+                f"`{name}_embeddings` must be real numbers, got an array of {array.dtype}"
+            )
+        if array.ndim != 2 or 0 in array.shape:
+            raise DataError(
+                f"`{name}_embeddings` must be (number, width) with at least one row and column; "
+                f"got shape {array.shape}"
+            )
+        arrays.append(array)
+    query, gallery = arrays
+    if query.shape[1] != gallery.shape[1]:
+        raise DataError(
+            f"query and gallery embeddings must have one width; got {query.shape[1]} and "
+            f"{gallery.shape[1]}: were they made by the same network?"
+        )
+    small = all(a.dtype in (np.float32, np.float16) for a in arrays)
+    dtype = np.float32 if small else np.float64
+    query, gallery = (np.ascontiguousarray(a, dtype=dtype) for a in arrays)
+    check_finite("query_embeddings", query)
+    check_finite("gallery_embeddings", gallery)
+    return query, gallery
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raise a :class:`DataError` that names the rows of a 2-D ``array`` with nan or infinity."""
+    # A sum is finite unless something in it is not, or it overflows: then look closer.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return
+    rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if rows.size:
+        raise DataError(
+            f"`{name}` must be finite; nan or infinity in row {first_offenders(rows.tolist())}: "
+            "did the training diverge?"
+        )
+
+
+class BlockDistances:
+    """Keys between all queries and the gallery, computed block by block.
+
+    Small sets are compared by differences in float64, which is exact for ties and has no
+    cancellation; large ones through the matrix product of the embeddings' own type. For the
+    Euclidean metric the product is taken around the gallery mean where the embeddings lie far from
+    the origin compared with their spread (as those of an untrained network do), because squares
+    would otherwise cancel.
+
+    Args:
+        query: ``(num_query, D)`` float32 or float64, see :func:`check_pair`.
+        gallery: ``(num_gallery, D)`` of the same type.
+        metric: ``euclidean`` or ``cosine``. A zero vector has cosine 0 with everything.
+
+    Raises:
+        DataError: Unknown metric.
+    """
+
+    def __init__(self, query: np.ndarray, gallery: np.ndarray, metric: str = "euclidean"):
+        if metric not in METRICS:
+            raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
+        self.metric = metric
+        self.exact = len(query) * len(gallery) * query.shape[1] <= EXACT_WORK
+        if self.exact:
+            query, gallery = query.astype(np.float64), gallery.astype(np.float64)
+        elif metric == "euclidean":
+            query, gallery = _centred(query, gallery)
+        # In float64, or a vector of large float32 numbers would have an infinite length.
+        self._query_norm2 = _squared_norms(query)
+        self._gallery_norm2 = _squared_norms(gallery)
+        if metric == "cosine":
+            self._query_scale = _reciprocal_length(self._query_norm2).astype(query.dtype)
+            self._gallery_scale = _reciprocal_length(self._gallery_norm2).astype(query.dtype)
+            if self.exact:
+                query = query * self._query_scale[:, None]
+                gallery = gallery * self._gallery_scale[:, None]
+        self._query, self._gallery = query, gallery
+        self._query_norm2 = self._query_norm2.astype(query.dtype)
+        self._gallery_norm2 = self._gallery_norm2.astype(query.dtype)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(num_query, num_gallery)``."""
+        return len(self._query), len(self._gallery)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the keys: float64 for small sets, else that of the embeddings."""
+        return self._query.dtype
+
+    def block_rows(self) -> int:
+        """How many queries a block should hold."""
+        num_query, num_gallery = self.shape
+        by_bytes = BLOCK_BYTES // (num_gallery * self.dtype.itemsize)
+        return max(1, min(num_query, BLOCK_ROWS, by_bytes))
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first query, keys)``; the next block overwrites the keys of this one."""
+        rows = self.block_rows()
+        buffer = np.empty((rows, self.shape[1]), self.dtype)
+        for start in range(0, self.shape[0], rows):
+            block = self.begin(start, min(start + rows, self.shape[0]), buffer)
+            self.finish(block, start)
+            yield start, block
+
+    def keys(self, start: int, stop: int) -> np.ndarray:
+        """``(stop - start, num_gallery)`` keys of the queries ``start`` to ``stop``."""
+        block = self.begin(start, stop, np.empty((stop - start, self.shape[1]), self.dtype))
+        self.finish(block, start)
+        return block
+
+    def begin(self, start: int, stop: int, out: np.ndarray) -> np.ndarray:
+        """The part of a block that BLAS does on all cores; :meth:`finish` completes its rows."""
+        block = out[: stop - start]
+        query = self._query[start:stop]
+        if self.exact:
+            block[:] = cdist(query, self._gallery, "sqeuclidean")
+        elif self.metric == "euclidean":
+            np.matmul(query * query.dtype.type(-2), self._gallery.T, out=block)
+        else:
+            np.matmul(query * -self._query_scale[start:stop, None], self._gallery.T, out=block)
+        return block
+
+    def finish(self, rows: np.ndarray, start: int) -> None:
+        """Turn consecutive rows of a begun block, the first being query ``start``, into keys."""
+        stop = start + len(rows)
+        if self.exact:
+            if self.metric == "cosine":
+                rows *= 0.5
+                rows[self._query_scale[start:stop] == 0] = 1
+                rows[:, self._gallery_scale == 0] = 1
+            return
+        if self.metric == "euclidean":
+            rows += self._gallery_norm2
+            rows += self._query_norm2[start:stop, None]
+        else:
+            rows *= self._gallery_scale
+            rows += rows.dtype.type(1)
+        np.maximum(rows, 0, out=rows)  # rounding makes the squares of equal vectors negative
+
+    def to_distance(self, keys: np.ndarray) -> np.ndarray:
+        """The distances that keys stand for, float64."""
+        keys = np.asarray(keys, dtype=np.float64)
+        return np.sqrt(keys) if self.metric == "euclidean" else keys
+
+
+def pair_distances(query: np.ndarray, gallery: np.ndarray, metric: str = "euclidean") -> np.ndarray:
+    """``(N,)`` float64 distances of the row pairs of two ``(N, D)`` arrays."""
+    query, gallery = np.asarray(query, np.float64), np.asarray(gallery, np.float64)
+    if metric == "euclidean":
+        return np.sqrt(((query - gallery) ** 2).sum(axis=1))
+    if metric != "cosine":
+        raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
+    query = query * _reciprocal_length(_squared_norms(query))[:, None]
+    gallery = gallery * _reciprocal_length(_squared_norms(gallery))[:, None]
+    return np.maximum(1 - (query * gallery).sum(axis=1), 0)
+
+
+def num_workers() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _squared_norms(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.float64:
+        return np.einsum("ij,ij->i", array, array)
+    norms = np.einsum("ij,ij->i", array, array).astype(np.float64)
+    large = ~np.isfinite(norms)
+    if large.any():
+        norms[large] = np.square(array[large].astype(np.float64)).sum(axis=1)
+    return norms
+
+
+def _reciprocal_length(norm2: np.ndarray) -> np.ndarray:
+    length = np.sqrt(norm2)
+    return np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+
+
+def _centred(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = gallery.mean(axis=0, dtype=np.float64)
+    total = float(np.vdot(gallery, gallery)) / len(gallery)
+    if float(mean @ mean) < 0.5 * total:
+        return query, gallery
+    centre = mean.astype(gallery.dtype)
+    return query - centre, gallery - centre

@@ -1,0 +1,244 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mtn_core.errors import DataError
+from mtn_core.metrics import distance, retrieval
+from mtn_core.metrics.retrieval import evaluate, match_ranks, separate_unknown_cameras
+
+FIELDS = ("ap", "inp", "first_match_rank", "nearest", "cmc", "mAP", "mINP")
+
+
+def one_dimension(query, gallery):
+    return np.array(query, np.float32)[:, None], np.array(gallery, np.float32)[:, None]
+
+
+def test_hand_worked_fractions():
+    query, gallery = one_dimension([0.0], [5, 1, 2, 3, 4, 0.5])
+    result = evaluate(query, gallery, [7], [7, 7, 8, 7, 9, 7], [1], [2, 2, 2, 3, 3, 1])
+    # by distance: (0.5 ignored) 1 hit, 2 miss, 3 hit, 4 miss, 5 hit
+    assert result.ap[0] == pytest.approx((1 / 1 + 2 / 3 + 3 / 5) / 3)
+    assert result.mINP == pytest.approx(3 / 5)
+    assert result.num_ignored.tolist() == [1]
+    assert result.num_matches.tolist() == [3]
+    assert (result.nearest[0], result.first_match[0]) == (1, 1)
+    assert result.first_match_distance[0] == pytest.approx(1)
+    assert result.cmc.tolist() == [1.0] * 50
+
+
+def test_cmc_counts_only_queries_with_a_match():
+    query, gallery = one_dimension([0, 0, 0], [1, 2, 3])
+    result = evaluate(query, gallery, [1, 2, 9], [3, 1, 2], [1, 1, 1], [2, 2, 2], max_rank=4)
+    assert result.cmc.tolist() == [0, 0.5, 1, 1]
+    assert result.num_query_without_match == 1
+    assert result.queries_without_match.tolist() == [2]
+    assert np.isnan(result.ap[2])
+    assert result.mAP == pytest.approx((1 / 2 + 1 / 3) / 2)
+
+
+def test_no_query_has_a_match():
+    query, gallery = one_dimension([0, 0], [1, 2])
+    result = evaluate(query, gallery, [1, 2], [3, 4], [1, 1], [2, 2], max_rank=3)
+    assert np.isnan([result.mAP, result.mINP, *result.cmc]).all()
+    assert result.num_query_without_match == 2
+
+
+def test_all_rows_ignored():
+    query, gallery = one_dimension([0], [1, 2])
+    result = evaluate(query, gallery, [1], [1, 1], [4], [4, 4])
+    assert result.num_query_without_match == 1
+    assert result.nearest.tolist() == [-1]
+    assert np.isnan(result.nearest_distance[0])
+
+
+def test_equal_distances_rank_by_gallery_position():
+    query, gallery = one_dimension([0], [1, -1, 1, -1])
+    first = evaluate(query, gallery, [1], [1, 2, 2, 2], [1], [2, 2, 2, 2])
+    last = evaluate(query, gallery, [1], [2, 2, 2, 1], [1], [2, 2, 2, 2])
+    assert (first.first_match_rank[0], last.first_match_rank[0]) == (1, 4)
+
+
+@pytest.mark.parametrize("exact_work", [0, 1e12])
+def test_copies_of_one_image_rank_by_gallery_position(monkeypatch, exact_work):
+    """The matrix product must give copies one distance, wherever they stand."""
+    monkeypatch.setattr(distance, "EXACT_WORK", exact_work)
+    rng = np.random.default_rng(3)
+    query = rng.standard_normal((9, 70), dtype=np.float32)
+    gallery = np.repeat(rng.standard_normal((1, 70), dtype=np.float32), 203, axis=0)
+    for position in (0, 1, 57, 101, 202):
+        pids = np.zeros(203, int)
+        pids[position] = 1
+        result = evaluate(query, gallery, np.ones(9, int), pids, np.ones(9, int), pids + 5)
+        assert result.first_match_rank.tolist() == [position + 1] * 9
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("exact_work", [0, 1e12])
+def test_equal_vectors_have_no_negative_distance(monkeypatch, metric, exact_work):
+    monkeypatch.setattr(distance, "EXACT_WORK", exact_work)
+    vectors = (1000 + np.random.default_rng(0).standard_normal((40, 300))).astype(np.float32)
+    blocks = distance.BlockDistances(vectors, vectors, metric)
+    keys = blocks.keys(0, 40)
+    assert (keys >= 0).all()
+    assert np.diag(keys).max() < 1e-3
+
+
+def test_large_offset_does_not_hide_the_differences(monkeypatch, naive):
+    """An untrained network's embeddings hardly differ; their squares must not cancel."""
+    monkeypatch.setattr(distance, "EXACT_WORK", 0)
+    rng = np.random.default_rng(1)
+    near = rng.standard_normal((30, 16)) * 0.01
+    query, gallery = (near[:10] + 100).astype(np.float32), (near + 100).astype(np.float32)
+    result = evaluate(query, gallery, range(10), range(30), [1] * 10, [2] * 30)
+    wanted = naive.evaluate(
+        naive.distance_matrix(query, gallery, "euclidean"),
+        list(range(10)), list(range(30)), [1] * 10, [2] * 30, 50,
+    )  # fmt: skip
+    assert result.mAP == wanted["mAP"] == 1
+
+
+def test_gallery_smaller_than_max_rank():
+    query, gallery = one_dimension([0, 9], [1, 2])
+    result = evaluate(query, gallery, [1, 1], [1, 2], [1, 1], [2, 2], max_rank=50)
+    assert len(result.cmc) == 50
+    assert result.cmc[0] == 0.5
+    assert (result.cmc[1:] == 1).all()
+
+
+@st.composite
+def experiments(draw):
+    num_query, num_gallery = draw(st.integers(1, 6)), draw(st.integers(1, 40))
+    width = draw(st.integers(1, 3))
+    num_cameras, num_ids = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    # few distinct values, so that there are many ties
+    spread = draw(st.sampled_from([1, 2, 5, 1000]))
+    embeddings = [
+        rng.integers(-spread, spread + 1, (n, width)).astype(draw(st.sampled_from(["f4", "f8"])))
+        for n in (num_query, num_gallery)
+    ]
+    pids = [rng.integers(0, num_ids, n) for n in (num_query, num_gallery)]
+    camids = [rng.integers(0, num_cameras, n) for n in (num_query, num_gallery)]
+    return *embeddings, *pids, *camids, draw(st.integers(1, 60))
+
+
+@settings(max_examples=200, deadline=None)
+@given(experiments(), st.booleans(), st.booleans(), st.integers(1, 7))
+def test_equals_full_sort(naive, experiment, blas, sort_nearer, block_rows):
+    query, gallery, q_pids, g_pids, q_camids, g_camids, max_rank = experiment
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distance, "EXACT_WORK", 0 if blas else 1e12)
+        patch.setattr(distance, "BLOCK_ROWS", block_rows)
+        patch.setattr(retrieval, "_COUNT_DIRECTLY", 0 if sort_nearer else 10**6)
+        result = evaluate(*experiment[:6], max_rank=max_rank)
+    wanted = naive.evaluate(
+        naive.distance_matrix(query, gallery, "euclidean"),
+        q_pids, g_pids, q_camids, g_camids, max_rank,
+    )  # fmt: skip
+    for field in FIELDS:
+        np.testing.assert_allclose(getattr(result, field), wanted[field], rtol=1e-12, err_msg=field)
+    assert result.num_query_without_match == wanted["num_query_without_match"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.booleans(), st.sampled_from(["euclidean", "cosine"]))
+def test_equals_full_sort_of_real_numbers(naive, seed, blas, metric):
+    rng = np.random.default_rng(seed)
+    query, gallery = rng.standard_normal((5, 8)), rng.standard_normal((60, 8))
+    ids = (
+        rng.integers(0, 4, 5),
+        rng.integers(0, 4, 60),
+        rng.integers(1, 4, 5),
+        rng.integers(1, 4, 60),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distance, "EXACT_WORK", 0 if blas else 1e12)
+        result = evaluate(query, gallery, *ids, metric=metric)
+    wanted = naive.evaluate(naive.distance_matrix(query, gallery, metric), *ids, 50)
+    for field in FIELDS:
+        np.testing.assert_allclose(getattr(result, field), wanted[field], rtol=1e-12, err_msg=field)
+
+
+def test_zero_vector_under_cosine_is_orthogonal_to_all():
+    query = np.array([[0.0, 0], [1, 0]])
+    gallery = np.array([[0.0, 0], [1, 1], [1, 0]])
+    result = evaluate(query, gallery, [1, 1], [1, 2, 2], [1, 1], [2, 2, 2], metric="cosine")
+    assert result.first_match_distance.tolist() == [1, 1]
+    assert result.first_match_rank.tolist() == [1, 3]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 50), st.integers(1, 6))
+def test_match_ranks_equal_stable_argsort(seed, count, spread):
+    rng = np.random.default_rng(seed)
+    keys = rng.integers(0, spread + 1, 50).astype(np.float32)
+    columns = rng.choice(50, count, replace=False)
+    keys[rng.random(50) < 0.2] = np.inf
+    columns = columns[np.isfinite(keys[columns])]
+    if not len(columns):
+        return
+    wanted = np.empty(50, int)
+    wanted[np.argsort(keys, kind="stable")] = np.arange(1, 51)
+    ranks = match_ranks(keys.copy(), columns, keys[columns], np.empty_like(keys))
+    np.testing.assert_array_equal(ranks, wanted[columns])
+
+
+def test_evaluation_is_repeatable_to_the_bit():
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.standard_normal((n, 33), dtype=np.float32) for n in (90, 700))
+    ids = [rng.integers(0, 9, n) for n in (90, 700, 90, 700)]
+    once, twice = (evaluate(query, gallery, *ids) for _ in range(2))
+    for field in dataclasses.fields(once):
+        np.testing.assert_array_equal(getattr(once, field.name), getattr(twice, field.name))
+
+
+def test_unknown_camera_ignores_only_the_image_itself():
+    q_camids, g_camids = separate_unknown_cameras(
+        ["a", "b", "c"], [0, 0, 4], ["a", "c", "d", "e"], [0, 4, 0, 0]
+    )
+    assert q_camids[0] == g_camids[0] < 0
+    assert q_camids[2] == g_camids[1] == 4
+    assert len({*q_camids.tolist(), *g_camids.tolist()}) == 5
+
+
+GOOD = {
+    "query_embeddings": np.zeros((2, 3), np.float32),
+    "gallery_embeddings": np.ones((4, 3), np.float32),
+    "q_pids": [1, 2],
+    "g_pids": [1, 2, 3, 4],
+    "q_camids": [1, 1],
+    "g_camids": [2, 2, 2, 2],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query_embeddings": np.array([[0, 1, 2], [0, np.nan, 0]])}, "row 1"),
+        ({"gallery_embeddings": np.array([[np.inf] * 3] * 7 + [[0] * 3])}, r"7 in all"),
+        ({"gallery_embeddings": np.ones((4, 5))}, "one width; got 3 and 5"),
+        ({"gallery_embeddings": np.ones((0, 3))}, r"shape \(0, 3\)"),
+        ({"query_embeddings": np.ones(3)}, r"shape \(3,\)"),
+        ({"query_embeddings": np.array([["a", "b", "c"]] * 2)}, "real numbers"),
+        ({"g_pids": [1, 2, 3]}, r"`g_pids` must have one entry per embedding, shape \(4,\)"),
+        ({"q_camids": [[1], [1]]}, r"`q_camids`"),
+        ({"q_pids": [1.0, 2.0]}, "`q_pids` must be whole numbers"),
+        ({"metric": "manhattan"}, "euclidean, cosine; got 'manhattan'"),
+        ({"max_rank": 0}, "at least 1; got 0"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(DataError, match=message):
+        evaluate(**(GOOD | change))
+    evaluate(**GOOD)
+
+
+def test_finite_but_huge_embeddings_are_accepted():
+    query = np.full((1, 4), 3e38, np.float32)
+    result = evaluate(
+        query, np.array([[3e38] * 4, [1e38] * 4], np.float32), [1], [2, 1], [1], [2, 2]
+    )
+    assert result.first_match_rank.tolist() == [2]
