@@ -93,6 +93,7 @@ class _Loader:
             shape = (len(rows), NUM_SEGMENTS, MAP_SIZE, MAP_SIZE)
             batch["segments"] = np.zeros(shape, np.uint8)
         batch["keypoints"] = np.zeros((len(rows), 3 * NUM_KEYPOINTS), np.float32)
+        batch["size"] = np.zeros((len(rows), 2), np.int32)  # width and height of the upright crop
         for name, values in (
             ("pid_index", self._pid_indices),
             ("color_index", self._colors),
@@ -110,6 +111,7 @@ class _Loader:
     ) -> None:
         image = self._source.image(row)
         height, width = image.shape[:2]
+        batch["size"][position] = width, height
         transform_image(image, self.model.image_size, augmentation, out=batch["image"][position])
         keypoints = self.split.keypoints[row]
         batch["keypoints"][position] = keypoint_vector(

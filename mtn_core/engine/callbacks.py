@@ -31,7 +31,7 @@ class CsvLog:
             kept = [r for r in rows if int(r["step"]) <= keep_until_step]
             lines += [",".join(row.get(c, "") for c in self.columns) for row in kept]
         write_text(path, "\n".join(lines) + "\n")
-        self._file = open(path, "a", encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, **values: Any) -> None:
         """Append a row; floats with seven digits."""
