@@ -25,7 +25,7 @@ struct Arguments {
   std::filesystem::path time_path = "time_Result";
   std::string device_target = "Ascend";
   uint32_t device_id = 0;
-  int64_t batch = 1;
+  int64_t batch = 0;  // 0: the one that the model was converted for
   int32_t warmup = 2;
   int32_t threads = 0;  // 0: the runtime's own choice
   OnError on_error = OnError::kStop;

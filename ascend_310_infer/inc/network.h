@@ -2,6 +2,8 @@
 #define ASCEND_310_INFER_INC_NETWORK_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,13 +15,14 @@ namespace infer {
 // The four outputs, in the order of their numbers in the result files' names.
 extern const std::vector<std::string> kOutputNames;
 
-// A model file, built for a device at a fixed batch size.
+// A model file, built for a device, at the batch size that it was converted for.
 class Network {
  public:
   // Throws std::runtime_error where the file, the device or the model's inputs and outputs are not
   // what they must be.
   explicit Network(const Arguments &arguments);
 
+  size_t batch() const { return batch_; }
   size_t image_bytes() const { return image_bytes_; }
   size_t keypoint_bytes() const { return keypoint_bytes_; }
 
@@ -37,11 +40,11 @@ class Network {
 
  private:
   void FindInputs();
-  void SetBatch();
+  void CheckBatch(int64_t asked);
   void FindOutputs(const std::vector<mindspore::MSTensor> &outputs);
 
   std::string path_;
-  size_t batch_;
+  size_t batch_ = 0;
   mindspore::Model model_;
   std::vector<mindspore::MSTensor> inputs_;
   std::vector<mindspore::MSTensor> outputs_;

@@ -25,7 +25,7 @@ Timing Summarise(std::vector<double> latencies_ms, size_t images);
 // The line that the seed's scripts look for.
 std::string SeedText(const Timing &timing);
 
-std::string ToJson(const Timing &timing, const Arguments &arguments,
+std::string ToJson(const Timing &timing, size_t batch, const Arguments &arguments,
                    const std::vector<BadFile> &bad);
 
 }  // namespace infer

@@ -30,7 +30,7 @@ std::string Usage() {
          "  --input1_path DIR           keypoints, one float32 .bin file an image\n"
          "  --device_target TARGET      Ascend (default) or CPU\n"
          "  --device_id N               Ascend device, default 0\n"
-         "  --batch N                   images a prediction, default 1\n"
+         "  --batch N                   images a prediction; must be the model's own, the default\n"
          "  --output_path DIR           result files, default result_Files\n"
          "  --time_path DIR             timing reports, default time_Result\n"
          "  --on_error stop|continue    what to do about a bad file, default stop\n"

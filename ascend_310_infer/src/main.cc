@@ -21,7 +21,7 @@ constexpr int kWrongUsage = 2;
 std::vector<std::string> LoadBatch(const infer::Arguments &arguments, infer::Network *network,
                                    infer::PairedInputs *inputs, size_t *next) {
   std::vector<std::string> names;
-  while (names.size() < static_cast<size_t>(arguments.batch) && *next < inputs->pairs.size()) {
+  while (names.size() < network->batch() && *next < inputs->pairs.size()) {
     const infer::InputPair &pair = inputs->pairs[(*next)++];
     try {
       infer::ReadExactly(pair.image, network->ImageRow(names.size()), network->image_bytes());
@@ -37,7 +37,7 @@ std::vector<std::string> LoadBatch(const infer::Arguments &arguments, infer::Net
     names.push_back(pair.name);
   }
   // The last batch is filled up with zeros: a device with a fixed batch size needs it whole.
-  for (size_t row = names.size(); row < static_cast<size_t>(arguments.batch); ++row) {
+  for (size_t row = names.size(); row < network->batch(); ++row) {
     network->ClearRow(row);
   }
   return names;
@@ -107,7 +107,7 @@ int Run(const infer::Arguments &arguments) {
 
   const infer::Timing timing = infer::Summarise(latencies_ms, images);
   const std::string text = infer::SeedText(timing);
-  const std::string json = infer::ToJson(timing, arguments, inputs.bad);
+  const std::string json = infer::ToJson(timing, network.batch(), arguments, inputs.bad);
   infer::WriteWhole(arguments.time_path / "test_perform_static.txt", text.data(), text.size());
   infer::WriteWhole(arguments.time_path / "performance.json", json.data(), json.size());
   std::cout << text;

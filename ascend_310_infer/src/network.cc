@@ -54,7 +54,7 @@ std::shared_ptr<mindspore::Context> CreateContext(const Arguments &arguments) {
 }  // namespace
 
 Network::Network(const Arguments &arguments)
-    : path_(arguments.mindir_path.string()), batch_(static_cast<size_t>(arguments.batch)) {
+    : path_(arguments.mindir_path.string()) {
   std::error_code error;
   const auto size = std::filesystem::file_size(arguments.mindir_path, error);
   if (error || size == 0) {
@@ -78,7 +78,7 @@ Network::Network(const Arguments &arguments)
         (ascend ? ", or there is no such device or driver." : "."));
   }
   FindInputs();
-  SetBatch();
+  CheckBatch(arguments.batch);
   FindOutputs(model_.GetOutputs());
 }
 
@@ -110,26 +110,22 @@ void Network::FindInputs() {
   }
 }
 
-void Network::SetBatch() {
-  std::vector<std::vector<int64_t>> shapes;
-  bool changed = false;
-  for (const auto &input : inputs_) {
-    shapes.push_back(input.Shape());
-    changed = changed || shapes.back()[0] != static_cast<int64_t>(batch_);
-    shapes.back()[0] = static_cast<int64_t>(batch_);
+void Network::CheckBatch(int64_t asked) {
+  // Model::Resize would take another batch size, but after it this runtime gives wrong outputs for
+  // every image but the first; and a device wants fixed sizes anyway.
+  const int64_t fixed = inputs_[image_at_].Shape()[0];
+  if (fixed < 1 || inputs_[keypoint_at_].Shape()[0] != fixed || (asked != 0 && asked != fixed)) {
+    throw std::runtime_error(
+        path_ + " was converted for " +
+        (fixed < 1 ? "a free number of images" : "batches of " + std::to_string(fixed)) +
+        "; convert the exported .onnx file with out/convert for " +
+        (asked == 0 ? "a fixed batch size" : "--batch " + std::to_string(asked)) +
+        "; its inputs are " + Describe(inputs_));
   }
-  if (changed) {
-    const auto status = model_.Resize(inputs_, shapes);
-    if (status != mindspore::kSuccess) {
-      throw std::runtime_error(path_ + " cannot run at --batch " + std::to_string(batch_) + ": " +
-                               status.ToString() + " Convert it with out/convert --batch " +
-                               std::to_string(batch_));
-    }
-    inputs_ = model_.GetInputs();
-  }
-  for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (inputs_[i].Shape() != shapes[i] || inputs_[i].MutableData() == nullptr) {
-      throw std::runtime_error(path_ + " did not take the shape " + ShapeText(shapes[i]));
+  batch_ = static_cast<size_t>(fixed);
+  for (auto &input : inputs_) {
+    if (input.MutableData() == nullptr) {
+      throw std::runtime_error("there is no memory for the input " + input.Name() + " of " + path_);
     }
   }
   image_bytes_ = inputs_[image_at_].DataSize() / batch_;

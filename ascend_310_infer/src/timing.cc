@@ -62,14 +62,14 @@ std::string SeedText(const Timing &timing) {
   return text.str();
 }
 
-std::string ToJson(const Timing &timing, const Arguments &arguments,
+std::string ToJson(const Timing &timing, size_t batch, const Arguments &arguments,
                    const std::vector<BadFile> &bad) {
   std::ostringstream json;
   json.imbue(std::locale::classic());
   json << std::setprecision(std::numeric_limits<double>::digits10);
   json << "{\n  \"model\": " << Quoted(arguments.mindir_path.filename().string())
        << ",\n  \"device_target\": " << Quoted(arguments.device_target)
-       << ",\n  \"device_id\": " << arguments.device_id << ",\n  \"batch\": " << arguments.batch
+       << ",\n  \"device_id\": " << arguments.device_id << ",\n  \"batch\": " << batch
        << ",\n  \"threads\": " << arguments.threads << ",\n  \"warmup\": " << arguments.warmup
        << ",\n  \"predictions\": " << timing.predictions << ",\n  \"images\": " << timing.images
        << ",\n  \"mean_ms\": " << timing.mean_ms << ",\n  \"p50_ms\": " << timing.p50_ms
