@@ -11,7 +11,7 @@ from mtn_core import __version__
 from mtn_core.environment import guard_onednn
 from mtn_core.errors import MtnError
 
-_COMMAND_MODULES = ("data", "train", "analysis", "export", "pose", "workbook")
+_COMMAND_MODULES = ("data", "convert", "train", "analysis", "export", "pose", "workbook")
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 

@@ -28,7 +28,7 @@ def guard_onednn(
     release is not affected, or when the work goes to an accelerator.
 
     Args:
-        device_target: ``CPU``, ``GPU`` or ``Ascend``; by default ``MTN_DEVICE_TARGET``, else ``CPU``
+        device_target: ``CPU``, ``GPU`` or ``Ascend``; by default ``MTN_DEVICE_TARGET``, else CPU
             unless the machine has an accelerator.
         environ: Where the variable is read and set; ``os.environ`` by default.
         mindspore_version: For tests; by default the installed release.

@@ -22,6 +22,18 @@ TRAIN_FILE = "train.csv"
 RESULTS_FILE = "results.json"
 CHECKPOINT_FOLDER = "ckpt"
 _RESULT_NAMES = (CONFIG_FILE, TRAIN_FILE, RESULTS_FILE, CHECKPOINT_FOLDER)
+# What an earlier run may have left that would be taken for the new run's.
+_STALE = (
+    TRAIN_FILE,
+    RESULTS_FILE,
+    "validation.csv",
+    "per_query.parquet",
+    "embeddings_query.npz",
+    "embeddings_gallery.npz",
+    "baselines.json",
+    "diagnosis.json",
+    "report.html",
+)
 _PACKAGES = ("mindspore", "numpy", "pandas", "onnxruntime-gpu", "opencv-python-headless", "pillow")
 # Keys of config.yaml that stand beside the sections of Config.
 _CONTEXT_KEYS = ("command", "root", "device_target", "rank_size", "checkpoint", "pre_ckpt_path")
@@ -43,6 +55,8 @@ def claim_run_folder(path: str | Path, *, overwrite: bool = False) -> Path:
             "or give --overwrite to write into it"
         )
     path.mkdir(parents=True, exist_ok=True)
+    for name in _STALE:
+        (path / name).unlink(missing_ok=True)
     return path
 
 
