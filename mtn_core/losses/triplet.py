@@ -4,7 +4,8 @@ import mindspore as ms
 from mindspore import nn, ops
 
 # Finite stand-ins for infinity: masked entries must lose every comparison without making inf - inf.
-_FAR = 1e6
+# They must also lie beyond any distance that overflowing activations can lead to.
+_FAR = 1e30
 _EPSILON = 1e-12
 
 
@@ -30,7 +31,8 @@ class BatchHardTriplet(nn.Cell):
 
         Args:
             embedding: ``(N, D)``, any float type; distances are computed in float32.
-            labels: ``(N,)`` int32 identities.
+            labels: ``(N,)`` int32 identities; -1 is unknown, and such a row is neither anchor nor
+                positive nor negative.
 
         Returns:
             Scalars: loss, share of anchors with a loss above zero (margin: d_pos + margin > d_neg;
@@ -38,12 +40,15 @@ class BatchHardTriplet(nn.Cell):
             without a positive or a negative in the batch are left out.
         """
         distances = self.pairwise(ops.cast(embedding, ms.float32))
+        known = ops.cast(labels >= 0, ms.float32)
+        known = known.reshape((-1, 1)) * known.reshape((1, -1))
         same = ops.cast(labels.reshape((-1, 1)) == labels.reshape((1, -1)), ms.float32)
-        positive = same - ops.eye(labels.shape[0], labels.shape[0], ms.float32)
+        negative = known * (1 - same)
+        positive = known * (same - ops.eye(labels.shape[0], labels.shape[0], ms.float32))
         hardest_positive = (distances * positive - _FAR * (1 - positive)).max(axis=1)
-        hardest_negative = (distances + _FAR * same).min(axis=1)
+        hardest_negative = (distances * negative + _FAR * (1 - negative)).min(axis=1)
         valid = ops.cast(positive.sum(axis=1) > 0, ms.float32)
-        valid = valid * ops.cast((1 - same).sum(axis=1) > 0, ms.float32)
+        valid = valid * ops.cast(negative.sum(axis=1) > 0, ms.float32)
         hardest_positive = hardest_positive * valid
         hardest_negative = hardest_negative * valid
         difference = hardest_positive - hardest_negative
