@@ -14,7 +14,7 @@ from mtn_core.errors import ConfigError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(_Section):
@@ -186,7 +186,7 @@ def load_config(
             f"unknown recipe {recipe!r}{_nearest(recipe, recipe_names(schema))}; "
             f"the recipes are {', '.join(recipe_names(schema))}, or give the path of a .yaml file"
         )
-    values = yaml.safe_load(text) or {}
+    values = _parse(text, f"recipe {recipe}") or {}
     if not isinstance(values, dict):
         raise ConfigError(
             f"recipe {recipe} must hold a mapping of sections, got {type(values).__name__}"
@@ -224,13 +224,20 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--set expects key=value such as optim.learning_rate=1e-3, got {assignment!r}"
             )
-        overrides[key.strip()] = _number(yaml.safe_load(value))
+        overrides[key.strip()] = _number(_parse(value, f"--set {assignment}"))
     return overrides
 
 
 def to_yaml(config: BaseModel, **extra: Any) -> str:
     """YAML text of the resolved configuration, with ``extra`` keys (data root, device) in front."""
     return yaml.safe_dump({**extra, **config.model_dump(mode="json")}, sort_keys=False)
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}") from error
 
 
 def _number(value: Any) -> Any:
