@@ -28,7 +28,11 @@ class GeM(nn.Cell):
         """(N, C, H, W) -> (N, C), float32."""
         # Powers of half-precision activations overflow, and the clamp's limit would vanish in it.
         x = ops.maximum(ops.cast(x, ms.float32), self.epsilon)
-        return ops.pow(ops.pow(x, self.exponent).mean((2, 3)), 1 / self.exponent)
+        # Relative to the largest value: a clamped channel to the power of 7 would vanish in
+        # float32, and the root's slope there be infinite.
+        largest = ops.amax(x, (2, 3), keepdims=True)
+        mean = ops.pow(x / largest, self.exponent).mean((2, 3))
+        return largest.reshape(mean.shape) * ops.pow(mean, 1 / self.exponent)
 
 
 class MultiTaskNet(nn.Cell):
