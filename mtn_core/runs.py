@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from mtn_core import __version__
-from mtn_core.config import Config, config_from_dict, to_yaml
+from mtn_core.config import Config, Schema, config_from_dict, to_yaml
 from mtn_core.errors import RunFolderError
 from mtn_core.files import write_json, write_text
 
@@ -68,8 +68,14 @@ def write_run_context(
     write_json(path / ENVIRONMENT_FILE, environment)
 
 
-def read_run_config(path: str | Path) -> tuple[Config, dict[str, Any]]:
+def read_run_config(
+    path: str | Path, schema: type[Schema] = Config
+) -> tuple[Schema, dict[str, Any]]:
     """The configuration of a run and the context (root, device) that it was given.
+
+    Args:
+        path: Run folder.
+        schema: What the configuration must be; PoseEstNet's runs have their own.
 
     Raises:
         RunFolderError: There is no ``config.yaml``.
@@ -79,7 +85,7 @@ def read_run_config(path: str | Path) -> tuple[Config, dict[str, Any]]:
         raise RunFolderError(f"{path} is not a run folder: it has no {CONFIG_FILE}")
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
     context = {key: values.pop(key) for key in _CONTEXT_KEYS if key in values}
-    return config_from_dict(values), context
+    return config_from_dict(values, schema=schema), context
 
 
 def read_train_log(path: str | Path) -> pd.DataFrame:
