@@ -1,0 +1,1 @@
+"""PoseEstNet: training, PCK, decoding, and the pose maps that MultiTaskNet reads."""
