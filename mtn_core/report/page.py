@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.resources import files
@@ -40,13 +41,21 @@ def read_template_text(name: str) -> Markup:
     return Markup(text)
 
 
-def render_page(template: str, *, title: str, subtitle: str = "", **context: Any) -> str:
+def render_page(
+    template: str,
+    *,
+    title: str,
+    subtitle: str = "",
+    scripts: Sequence[str] = (),
+    **context: Any,
+) -> str:
     """Render one page over ``base.html.j2``.
 
     Args:
         template: File name in ``report/templates``.
         title: Page title and first heading.
         subtitle: One line below it.
+        scripts: Further script files of ``report/templates``, after ``page.js``.
         **context: What the template uses; strings are escaped unless they are ``Markup``.
 
     Returns:
@@ -61,7 +70,7 @@ def render_page(template: str, *, title: str, subtitle: str = "", **context: Any
             version=__version__,
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             css=read_template_text("page.css"),
-            js=read_template_text("page.js"),
+            js=Markup("\n").join(map(read_template_text, ("page.js", *scripts))),
             **context,
         )
     )

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,25 +16,28 @@ FOLDERS["test"] = FOLDERS["gallery"]
 
 
 class CropSource:
-    """The crops of one data root, by split and name.
+    """The crops of one data root or several, by split and name.
 
     Args:
-        root: Folder that holds ``veri/``; None when the run does not know it, then every crop is a
-            placeholder.
+        root: Folder that holds ``veri/``, or several such folders, tried in order; None when the
+            run does not know it, then every crop is a placeholder.
 
     Attributes:
+        roots: The folders.
         missing: ``(split, name)`` of the crops that could not be read, in order of first use.
     """
 
-    def __init__(self, root: str | Path | None):
-        self.root = None if root is None else Path(root)
+    def __init__(self, root: str | Path | Sequence[str | Path] | None):
+        several = [root] if isinstance(root, str | Path) else root or []
+        self.roots = tuple(Path(one) for one in several)
         self.missing: dict[tuple[str, str], str] = {}
 
     def path(self, split: str, name: str) -> Path | None:
         """Where the crop lies, or None for a name that would lead out of its folder."""
-        if self.root is None or Path(name).name != name or name in ("", ".", ".."):
+        if not self.roots or Path(name).name != name or name in ("", ".", ".."):
             return None
-        return self.root / "veri" / FOLDERS[split] / name
+        paths = [root / "veri" / FOLDERS[split] / name for root in self.roots]
+        return next((path for path in paths if path.is_file()), paths[0])
 
     def read(self, split: str, name: str, *, max_side: int | None = None) -> Image.Image:
         """Read one crop as RGB, or a placeholder when it cannot be read.
@@ -46,7 +50,7 @@ class CropSource:
         path = self.path(split, name)
         try:
             if path is None:
-                raise FileNotFoundError("the run names no data root" if self.root is None else name)
+                raise FileNotFoundError(name if self.roots else "the run names no data root")
             with Image.open(path) as image:
                 if max_side:
                     image.draft("RGB", (max_side * 2, max_side * 2))

@@ -6,10 +6,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from mtn_core.errors import DataError
 
-_NOT_LOSSES = ("epoch", "step", "lr", "images_per_s", "data_wait_ms")
+# Columns of train.csv beside the loss and its parts.
+_NOT_LOSSES = (
+    "epoch",
+    "step",
+    "lr",
+    "grad_norm",
+    "loss_scale",
+    "skipped_steps",
+    "images_per_s",
+    "data_wait_ms",
+    "step_ms",
+)
 
 
 def read_train_csv(run_dir: str | Path) -> pd.DataFrame | None:
@@ -33,12 +45,8 @@ def read_train_csv(run_dir: str | Path) -> pd.DataFrame | None:
 
 def list_loss_columns(frame: pd.DataFrame) -> list[str]:
     """The columns that hold the loss and its parts, ``loss`` first."""
-    parts = [
-        name
-        for name in frame.columns
-        if name not in _NOT_LOSSES and name != "loss" and "loss" in name
-    ]
-    return ["loss", *parts]
+    parts = [name for name in frame.columns if name not in (*_NOT_LOSSES, "loss")]
+    return ["loss", *(name for name in parts if pd.api.types.is_numeric_dtype(frame[name]))]
 
 
 def plot_training_curves(
@@ -103,6 +111,30 @@ def plot_loss_comparison(ax: Axes, frames: Mapping[str, pd.DataFrame]) -> Axes:
         ax.plot(count_steps(frame), smooth, label=name)
     ax.set(xlabel="step", ylabel="loss", title=f"Loss of {len(frames)} runs")
     ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+    ax.legend()
+    return ax
+
+
+def plot_validation(ax: Axes, frame: pd.DataFrame, *, title: str = "Validation") -> Axes:
+    """Draw the fractions that were measured during training over the epochs.
+
+    Args:
+        ax: Where to draw; its vertical axis is fixed to 0..1.
+        frame: Rows of ``validation.csv``; columns that leave 0..1 are not drawn.
+        title: The number of evaluations is added.
+    """
+    skipped = ("epoch", "step", "score", "seconds")
+    names = [
+        name
+        for name in frame.columns
+        if name not in skipped and pd.api.types.is_numeric_dtype(frame[name])
+    ]
+    names = [n for n in names if frame[n].dropna().between(0, 1).all()] or ["score"]
+    for name in names:
+        ax.plot(frame["epoch"], frame[name], marker="o", label=_readable(name))
+    ax.set(xlabel="epoch", ylabel="fraction", ylim=(0, 1.01))
+    ax.set_title(f"{title}: {len(frame)} evaluations")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     return ax
 

@@ -1,0 +1,203 @@
+"""Puts a retrieval report together from saved run files alone."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mtn_core.files import write_text
+from mtn_core.report.figures import PageFigure, draw_retrieval_curves, draw_training
+from mtn_core.report.headline import collect_baselines, make_headline_table
+from mtn_core.report.lists import collect_explorer, view_selection
+from mtn_core.report.page import render_page
+from mtn_core.report.provenance import describe_provenance, shorten_paths
+from mtn_core.report.query_tables import make_dropped_table, make_query_table
+from mtn_core.report.sources import RunSource, load_runs
+from mtn_core.report.tables import Table
+from mtn_core.report.thumbnails import ThumbnailStore
+from mtn_core.report.verdict import describe_against_baselines
+from mtn_core.viz.rank_lists import Ranker
+
+_LOG = logging.getLogger(__name__)
+MAX_PICTURE_BYTES = 5_000_000  # leaves room for tables and figures below 8 MB
+_LEGEND = (
+    "Green solid frame and ✓: the same vehicle. Vermilion dashed frame and ✗: another vehicle. "
+    "Grey dotted frame and –: ignored, the same vehicle at the same camera. Below each picture: "
+    "rank and distance, vehicle, camera. Where the first true match comes later than the pictures "
+    "shown, it stands behind the dots."
+)
+
+
+@dataclass
+class Part:
+    """A piece of a section: figures, tables and rank lists under an optional heading."""
+
+    heading: str = ""
+    note: str = ""
+    figures: Sequence[PageFigure] = ()
+    tables: Sequence[Table] = ()
+    lists: Sequence[Mapping[str, Any]] = ()
+    columns: bool = True
+
+
+@dataclass
+class Section:
+    """A section of the page; ``explorer`` is the table whose rows open rank lists."""
+
+    id: str
+    title: str
+    parts: list[Part] = field(default_factory=list)
+    note: str = ""
+    explorer: Table | None = None
+
+
+def write_report(
+    run_dirs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    baselines: Mapping[str, Any] | None = None,
+    root: str | Path | None = None,
+    title: str | None = None,
+    top_k: int = 10,
+    max_picture_bytes: int = MAX_PICTURE_BYTES,
+) -> Path:
+    """Write one offline HTML report of one run or several side by side.
+
+    Args:
+        run_dirs: Run folders with results; the first is the one that others are compared with.
+        out: HTML file to write, whole or not at all.
+        baselines: mAP by baseline name, instead of the run's ``baselines.json``.
+        root: Data root to read crops from, instead of the one that the run names.
+        title: Page title; by default it names the runs.
+        top_k: Images that count in a rank list.
+        max_picture_bytes: Room for pictures of crops.
+
+    Returns:
+        ``out`` as a path.
+
+    Raises:
+        RunFolderError: A folder has no results.
+        DataError: Results of different protocols, or embeddings that cannot be used.
+    """
+    runs = load_runs(run_dirs, root=root, baselines=baselines)
+    first = runs[0]
+    store = ThumbnailStore(first.crops, max_bytes=max_picture_bytes)
+    rankers = [
+        Ranker(run.result.query, run.result.gallery, metric=run.result.protocol["metric"])
+        for run in runs
+    ]
+    sections = [
+        Section("curves", "Retrieval curves", [Part(figures=draw_retrieval_curves(runs))]),
+        *_rank_list_sections(runs, rankers, store, top_k),
+        *_training_section(runs),
+    ]
+    lists, rows_with_lists = collect_explorer(runs, rankers, store, top_k=top_k)
+    sections += _query_sections(runs, rows_with_lists)
+    warnings = _collect_warnings(runs, store)
+    for warning in warnings:
+        _LOG.warning("%s", warning)
+    title = title or "Retrieval report: " + " and ".join(run.name for run in runs)
+    page = render_page(
+        "report.html.j2",
+        title=title,
+        subtitle=f"{first.result.num_query} queries against {first.result.num_gallery} gallery "
+        "images",
+        scripts=("report.js",),
+        summary=_summarise(title, runs),
+        verdict=describe_against_baselines(first.result.mAP, first.baselines),
+        headline=make_headline_table(runs, [{} for _ in runs]),
+        runs=[
+            {"name": run.name, "facts": describe_provenance(run), "settings": _settings(run)}
+            for run in runs
+        ],
+        contents=[("provenance", "Provenance"), *((s.id, s.title) for s in sections)],
+        sections=sections,
+        warnings=warnings,
+        thumbnails=store.to_css(),
+        lists=lists,
+    )
+    write_text(out, page)
+    return Path(out)
+
+
+def _rank_list_sections(
+    runs: Sequence[RunSource], rankers: Sequence[Ranker], store: ThumbnailStore, top_k: int
+) -> list[Section]:
+    num = 12 if len(runs) == 1 else 6
+    section = Section("rank-lists", "Rank lists", note=_LEGEND)
+    words = {
+        "worst": ("Worst queries", num),
+        "best": ("Best queries", 4),
+        "random": ("Queries by chance", 6),
+    }
+    for run, ranker in zip(runs, rankers, strict=True):
+        for how, (heading, count) in words.items():
+            lists = view_selection(run, ranker, store, how, count, top_k)
+            if lists:
+                of_run = f"{run.name}: {heading.lower()}" if len(runs) > 1 else heading
+                section.parts.append(Part(heading=of_run, lists=lists))
+    return [section] if section.parts else []
+
+
+def _training_section(runs: Sequence[RunSource]) -> list[Section]:
+    figures = draw_training(runs)
+    return [Section("training", "Training", [Part(figures=figures)])] if figures else []
+
+
+def _query_sections(runs: Sequence[RunSource], rows_with_lists: set[int]) -> list[Section]:
+    dropped = make_dropped_table(runs[0].result)
+    sections = []
+    if dropped.rows:
+        note = (
+            f"{len(dropped.rows)} queries have no true match in the gallery once images of the "
+            "query's own camera are ignored. They count in no retrieval number."
+        )
+        sections.append(
+            Section("dropped", "Queries without a match", [Part(tables=[dropped])], note)
+        )
+    table = make_query_table(runs, rows_with_lists)
+    note = "Press on a query's name to see its rank list."
+    if len(rows_with_lists) < runs[0].result.num_query:
+        note += (
+            f" This file has pictures for the {len(rows_with_lists)} worst of "
+            f"{runs[0].result.num_query} queries, to stay small."
+        )
+    sections.append(Section("queries", "All queries", note=note, explorer=table))
+    return sections
+
+
+def _collect_warnings(runs: Sequence[RunSource], store: ThumbnailStore) -> list[str]:
+    several = len(runs) > 1
+    warnings = [f"{run.name}: {text}" if several else text for run in runs for text in run.warnings]
+    missing = [name for _, name in store.crops.missing]
+    if missing:
+        roots = ", ".join(str(root) for root in store.crops.roots) or "no data root recorded"
+        shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        warnings.append(
+            f"{len(missing)} crops could not be read ({roots}) and are shown as grey "
+            f"placeholders: {shown}. Give the data root with --root to show them."
+        )
+    return warnings
+
+
+def _settings(run: RunSource) -> str:
+    settings = {"config.yaml": run.config, "environment.json": run.environment}
+    return yaml.safe_dump(shorten_paths(settings), sort_keys=False, allow_unicode=True)
+
+
+def _summarise(title: str, runs: Sequence[RunSource]) -> dict[str, Any]:
+    """What the index of all reports shows of this one."""
+    result = runs[0].result.to_json_dict()
+    return {
+        "kind": "report",
+        "title": title,
+        "runs": [run.name for run in runs],
+        "mAP": result["mAP"],
+        "rank1": result["cmc"][0] if result["cmc"] else None,
+        "num_query": result["num_query"],
+        "num_gallery": result["num_gallery"],
+        "baselines": dict(collect_baselines(runs)),
+    }

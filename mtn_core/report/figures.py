@@ -1,0 +1,121 @@
+"""The figures of a report, each with its caption and alternative text."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from mtn_core.report.page import format_percent
+from mtn_core.report.sources import RunSource
+from mtn_core.report.svg import draw_svg
+from mtn_core.viz import retrieval, training
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """An inline drawing and what is written below it."""
+
+    svg: Markup
+    caption: str
+
+
+def make_figure(
+    key: str,
+    description: str,
+    draw: Callable[[Axes], Axes],
+    *,
+    caption: str = "",
+    size: tuple[float, float] = (6.0, 3.6),
+) -> PageFigure:
+    """Draw one figure, see :func:`mtn_core.report.svg.draw_svg`."""
+    return PageFigure(draw_svg(key, description, draw, size=size), caption)
+
+
+def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
+    """CMC, average precision and rank of the first match of all runs."""
+    results = {run.name: run.result for run in runs}
+    ranks = "; ".join(
+        f"{name}: Rank-1 {format_percent(result.cmc[0])}, mAP {format_percent(result.mAP)}"
+        for name, result in results.items()
+    )
+    figures = [
+        make_figure(
+            "cmc",
+            f"CMC curve. {ranks}",
+            lambda ax: retrieval.plot_cmc(ax, results),
+            caption="Share of queries whose first true match stands at this rank or better.",
+        ),
+        make_figure(
+            "ap",
+            f"Histogram of the average precision over the queries. {ranks}",
+            lambda ax: retrieval.plot_ap_histogram(ax, results),
+            caption="Left: queries that fail. Right: queries that are solved. The dashed line is "
+            "their mean, the mAP.",
+        ),
+    ]
+    if len(runs) == 1:
+        first = runs[0].result.per_query["first_match_rank"].to_numpy()
+        figures.append(
+            make_figure(
+                "first",
+                f"Bar chart of the rank of the first true match of {len(first)} queries",
+                lambda ax: retrieval.plot_first_match_histogram(ax, first),
+                caption="How far one has to look until the vehicle appears for the first time.",
+            )
+        )
+    return figures
+
+
+def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
+    """Loss, learning rate, speed and validation of the runs that were trained here."""
+    trained = [run for run in runs if run.train is not None]
+    if not trained:
+        return []
+    if len(trained) > 1:
+        frames = {run.name: run.train for run in trained}
+        return [
+            make_figure(
+                "loss",
+                f"Loss over the steps of {len(frames)} runs",
+                lambda ax: training.plot_loss_comparison(ax, frames),
+                caption="Running median of the weighted sum of all losses.",
+            )
+        ]
+    run = trained[0]
+    figures = [
+        make_figure(
+            "loss",
+            f"Loss and its parts over {len(run.train)} training steps",
+            lambda ax: training.plot_training_curves(ax, run.train, title=run.name),
+            caption="Strong: running median. Faint: as measured.",
+        )
+    ]
+    if run.validation is not None and "score" in run.validation:
+        figures.append(
+            make_figure(
+                "validation",
+                "Scores of the evaluations during training, by epoch",
+                lambda ax: training.plot_validation(ax, run.validation),
+                caption="Evaluations during training; the best epoch is kept as best.ckpt.",
+            )
+        )
+    if "lr" in run.train:
+        figures.append(
+            make_figure(
+                "lr",
+                "Learning rate over the steps",
+                lambda ax: training.plot_learning_rate(ax, run.train),
+                size=(6.0, 2.6),
+            )
+        )
+    if "images_per_s" in run.train:
+        figures.append(
+            make_figure(
+                "speed",
+                "Training speed in images per second over the steps",
+                lambda ax: training.plot_throughput(ax, run.train),
+                size=(6.0, 2.6),
+            )
+        )
+    return figures

@@ -1,0 +1,137 @@
+"""Rank lists of a page: those printed in it, and the data of the one that answers to a click."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from mtn_core.data.vehicle import color_name, type_name
+from mtn_core.report.page import format_percent
+from mtn_core.report.sources import RunSource
+from mtn_core.report.thumbnails import PLACEHOLDER_CLASS, ThumbnailStore
+from mtn_core.viz.rank_lists import RankEntry, Ranker, RankList, select_queries
+from mtn_core.viz.style import QUERY
+
+_CODES = {"right": 0, "wrong": 1, "ignored": 2}
+
+
+def view_rank_list(
+    rank_list: RankList, store: ThumbnailStore, *, run_name: str = ""
+) -> dict[str, Any]:
+    """What the template needs to draw one rank list."""
+    hits = [_view_query(rank_list, store)]
+    hits += [_view_entry(entry, store) for entry in rank_list.entries]
+    if rank_list.first_match_is_further_down:
+        hits += [{"gap": True}, _view_entry(rank_list.first_match, store)]
+    ap = "no average precision" if np.isnan(rank_list.ap) else f"AP {format_percent(rank_list.ap)}"
+    detail = f"{ap}, {rank_list.describe()}"
+    if rank_list.num_ignored_hidden:
+        detail += f"; {rank_list.num_ignored_hidden} more ignored images not shown"
+    title = f"{run_name}: {rank_list.name}" if run_name else rank_list.name
+    return {"title": title, "detail": detail, "hits": hits}
+
+
+def _view_query(rank_list: RankList, store: ThumbnailStore) -> dict[str, Any]:
+    camera = rank_list.camid or "?"
+    return {
+        "verdict": "query",
+        "sign": QUERY.sign,
+        "thumb": store.add("query", rank_list.name) or PLACEHOLDER_CLASS,
+        "alt": f"query: vehicle {rank_list.pid}, camera {camera}",
+        "lines": ["query", f"id {rank_list.pid}", f"camera {camera}"],
+        "gap": False,
+    }
+
+
+def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
+    rank = "no rank" if entry.rank is None else f"rank {entry.rank}"
+    camera = entry.camid or "?"
+    return {
+        "verdict": entry.verdict,
+        "sign": entry.mark.sign,
+        "thumb": store.add("gallery", entry.name) or PLACEHOLDER_CLASS,
+        "alt": f"{rank}, {entry.mark.word}: vehicle {entry.pid}, camera {camera}, "
+        f"distance {entry.distance:.2f}",
+        "lines": [
+            f"{'–' if entry.rank is None else '#' + str(entry.rank)} · {entry.distance:.2f}",
+            f"id {entry.pid}",
+            f"camera {camera}",
+        ],
+        "gap": False,
+    }
+
+
+def view_selection(
+    run: RunSource, ranker: Ranker, store: ThumbnailStore, how: str, num: int, top_k: int
+) -> list[dict[str, Any]]:
+    """The rank lists of the worst, best or random queries of a run."""
+    rows = select_queries(run.result.per_query, how, num)
+    return [view_rank_list(ranker.rank(row, top_k=top_k), store) for row in rows]
+
+
+def collect_explorer(
+    runs: Sequence[RunSource], rankers: Sequence[Ranker], store: ThumbnailStore, *, top_k: int
+) -> tuple[Markup, set[int]]:
+    """Data of the rank lists that a press on a query shows, worst queries first.
+
+    Args:
+        runs: All runs of the report; a press shows the lists of all.
+        rankers: One for each run.
+        store: Takes the pictures; when it is full, the remaining queries have no list.
+        top_k: Images that count in a list.
+
+    Returns:
+        JSON that is safe inside a ``script`` element, and the query rows that have lists.
+    """
+    worst = select_queries(runs[0].result.per_query, "worst", runs[0].result.num_query)
+    unmatched = np.flatnonzero(runs[0].result.per_query["ap"].isna()).tolist()
+    lists: dict[str, list[dict[str, Any]]] = {}
+    gallery: dict[int, list[Any]] = {}
+    for row in worst + unmatched:
+        ranked = [ranker.rank(row, top_k=top_k) for ranker in rankers]
+        shown = [_shown_entries(one) for one in ranked]
+        needed = [("query", ranked[0].name)]
+        needed += [("gallery", entry.name) for entries in shown for entry in entries]
+        if store.is_full_for(needed):
+            break
+        for entry in (entry for entries in shown for entry in entries):
+            if entry.row not in gallery:
+                thumb = store.add("gallery", entry.name)
+                gallery[entry.row] = [entry.name, entry.pid, entry.camid, thumb]
+        lists[str(row)] = [
+            _pack_list(one, entries) for one, entries in zip(ranked, shown, strict=True)
+        ]
+        lists[str(row)][0]["thumb"] = store.add("query", ranked[0].name)
+    data = {"runs": [run.name for run in runs], "gallery": gallery, "lists": lists}
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Inside a script element only "<" can end it or open a comment.
+    return Markup(text.replace("<", "\\u003c")), {int(row) for row in lists}
+
+
+def _shown_entries(rank_list: RankList) -> list[RankEntry]:
+    further = [rank_list.first_match] if rank_list.first_match_is_further_down else []
+    return [*rank_list.entries, *further]
+
+
+def _pack_list(rank_list: RankList, entries: Sequence[RankEntry]) -> dict[str, Any]:
+    return {
+        "name": rank_list.name,
+        "pid": rank_list.pid,
+        "camid": rank_list.camid,
+        "ap": None if np.isnan(rank_list.ap) else round(rank_list.ap, 4),
+        "about": rank_list.describe(),
+        "hidden": rank_list.num_ignored_hidden,
+        "gap": rank_list.first_match_is_further_down,
+        "hits": [
+            [entry.row, round(entry.distance, 3), _CODES[entry.verdict], entry.rank or 0]
+            for entry in entries
+        ],
+    }
+
+
+def describe_attributes(color_id: int, type_id: int) -> str:
+    """``white SUV``; unknown parts are left out."""
+    words = [color_name(int(color_id)), type_name(int(type_id))]
+    return " ".join(word for word in words if word != "unknown") or "unknown"

@@ -1,0 +1,192 @@
+"""What a report is made of: run folders, read with patience for whatever is missing."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from mtn_core.errors import DataError
+from mtn_core.results import RetrievalResult
+from mtn_core.viz.crops import CropSource
+from mtn_core.viz.training import read_train_csv
+
+_LOG = logging.getLogger(__name__)
+# What two results must agree in to be put side by side; the length of the CMC need not.
+_COMPARED = ("ignored", "ties", "metric", "query_sha256", "gallery_sha256")
+_PROTOCOL_WORDS = {
+    "ignored": "which gallery rows are ignored",
+    "ties": "the order of ties",
+    "metric": "the distance",
+    "query_sha256": "the query images",
+    "gallery_sha256": "the gallery images",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class RunSource:
+    """One run folder as a report reads it.
+
+    Attributes:
+        name: Unique among the runs of the report.
+        folder: The run folder.
+        result: The saved retrieval result.
+        crops: Where the run's crops lie.
+        config: ``config.yaml``; empty where absent or unreadable.
+        environment: ``environment.json``; likewise.
+        train: Rows of ``train.csv``, or None.
+        validation: Rows of ``validation.csv``, or None.
+        baselines: mAP as fractions by baseline name.
+        warnings: What could not be read, for the page.
+    """
+
+    name: str
+    folder: Path
+    result: RetrievalResult
+    crops: CropSource
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    train: pd.DataFrame | None
+    validation: pd.DataFrame | None
+    baselines: dict[str, float]
+    warnings: list[str] = field(default_factory=list)
+
+
+def load_runs(
+    run_dirs: Sequence[str | Path],
+    *,
+    root: str | Path | None = None,
+    baselines: Mapping[str, Any] | None = None,
+) -> list[RunSource]:
+    """Read run folders and see that their results may stand side by side.
+
+    Args:
+        run_dirs: At least one run folder with results.
+        root: Data root to read crops from instead of the one that the run names.
+        baselines: Used instead of the runs' ``baselines.json``.
+
+    Raises:
+        ValueError: No run folder, or one twice.
+        RunFolderError: A folder has no results.
+        DataError: The results were measured by different protocols or on different images.
+    """
+    folders = [Path(folder) for folder in run_dirs]
+    if not folders:
+        raise ValueError("a report needs at least one run folder")
+    resolved = [folder.resolve() for folder in folders]
+    twice = {str(f) for f, r in zip(folders, resolved, strict=True) if resolved.count(r) > 1}
+    if twice:
+        raise ValueError(f"run folder given more than once: {', '.join(sorted(twice))}")
+    names = name_runs(folders)
+    runs = [
+        _load_run(folder, name, root, baselines)
+        for folder, name in zip(folders, names, strict=True)
+    ]
+    check_comparable(runs)
+    return runs
+
+
+def name_runs(folders: Sequence[Path]) -> list[str]:
+    """Folder names, with as many parents as it takes to tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    names = [part[-1] for part in parts]
+    depth = 1
+    while len(set(names)) < len(names) and depth < max(map(len, parts)):
+        depth += 1
+        names = ["/".join(part[-depth:]) for part in parts]
+    return names
+
+
+def check_comparable(runs: Sequence[RunSource]) -> None:
+    """Refuse to put results side by side that were measured differently.
+
+    Raises:
+        DataError: Names the run, what differs, and both values.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        for key in _COMPARED:
+            mine, other = first.result.protocol.get(key), run.result.protocol.get(key)
+            if mine != other:
+                raise DataError(
+                    f"runs {first.name} and {run.name} cannot stand side by side: they differ in "
+                    f"{_PROTOCOL_WORDS[key]} ({_short(mine)} and {_short(other)}); evaluate both "
+                    "on the same data with the same `eval` settings, or write two reports"
+                )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] + "…" if len(text) > 40 else text
+
+
+def _load_run(
+    folder: Path, name: str, root: str | Path | None, baselines: Mapping[str, Any] | None
+) -> RunSource:
+    result = RetrievalResult.load(folder)
+    warnings: list[str] = []
+    config = _read_mapping(folder / "config.yaml", yaml.safe_load, warnings)
+    environment = _read_mapping(folder / "environment.json", json.loads, warnings)
+    if baselines is None:
+        baselines = _read_mapping(folder / "baselines.json", json.loads, [])
+    return RunSource(
+        name=name,
+        folder=folder,
+        result=result,
+        crops=CropSource(find_data_root(root, config, environment, result.provenance)),
+        config=config,
+        environment=environment,
+        train=_read_csv(folder, "train.csv", warnings),
+        validation=_read_csv(folder, "validation.csv", warnings),
+        baselines=read_baselines(baselines),
+        warnings=warnings,
+    )
+
+
+def find_data_root(given: str | Path | None, *described: Mapping[str, Any]) -> Any:
+    """The data root that was given, else the first that the run's files name."""
+    if given is not None:
+        return given
+    for source in described:
+        for key in ("root", "data_root"):
+            if source.get(key):
+                return source[key]
+    return None
+
+
+def read_baselines(baselines: Mapping[str, Any]) -> dict[str, float]:
+    """Scores (mAP) by name, from ``{"untrained": {"mAP": 0.05}}`` or ``{"untrained": 0.05}``."""
+    scores = {}
+    for name, value in baselines.items():
+        score = value.get("mAP") if isinstance(value, Mapping) else value
+        if isinstance(score, int | float) and not isinstance(score, bool):
+            scores[str(name)] = float(score)
+    return scores
+
+
+def _read_mapping(path: Path, parse: Any, warnings: list[str]) -> dict[str, Any]:
+    try:
+        value = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        warnings.append(f"{path.name} is missing; the provenance is incomplete")
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        warnings.append(f"{path.name} cannot be read: {error}")
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read_csv(folder: Path, name: str, warnings: list[str]) -> pd.DataFrame | None:
+    try:
+        if name == "train.csv":
+            return read_train_csv(folder)
+        path = folder / name
+        frame = pd.read_csv(path) if path.is_file() and path.stat().st_size else None
+        return frame if frame is not None and len(frame) else None
+    except (DataError, pd.errors.ParserError, pd.errors.EmptyDataError, OSError) as error:
+        warnings.append(f"{name} cannot be read: {error}")
+        return None

@@ -1,0 +1,78 @@
+"""Small pictures of a page, each stored once as a CSS class and shown as often as needed."""
+
+import base64
+import hashlib
+
+from markupsafe import Markup
+
+from mtn_core.viz.crops import CropSource, draw_placeholder, encode_jpeg
+
+PLACEHOLDER_CLASS = "t0"
+
+
+class ThumbnailStore:
+    """Pictures within a byte budget.
+
+    Args:
+        crops: Where crops are read.
+        max_bytes: Size that all pictures may have in the page; later ones are refused.
+        max_side: Longer side in pixels.
+        quality: JPEG quality.
+
+    Attributes:
+        num_bytes: Size in the page so far.
+    """
+
+    def __init__(
+        self,
+        crops: CropSource,
+        *,
+        max_bytes: int = 5_500_000,
+        max_side: int = 112,
+        quality: int = 70,
+    ):
+        self.crops = crops
+        self.max_bytes = max_bytes
+        self.max_side = max_side
+        self.quality = quality
+        self.num_bytes = 0
+        self._class_of: dict[tuple[str, str], str] = {}
+        self._class_of_content: dict[str, str] = {}
+        self._rules: list[str] = []
+        placeholder = encode_jpeg(draw_placeholder(), quality)
+        self._add(placeholder)
+        self._placeholder_digest = hashlib.sha256(placeholder).hexdigest()
+
+    def add(self, split: str, name: str) -> str | None:
+        """The CSS class of a crop's picture; None when the budget has no room for it.
+
+        A crop that cannot be read has the class of the placeholder.
+        """
+        key = (split, name)
+        if key not in self._class_of:
+            crop = self.crops.read_jpeg(split, name, max_side=self.max_side, quality=self.quality)
+            if key in self.crops.missing:
+                self._class_of[key] = PLACEHOLDER_CLASS
+                return PLACEHOLDER_CLASS
+            known = self._class_of_content.get(hashlib.sha256(crop).hexdigest())
+            if known is None and self.num_bytes + len(crop) * 4 // 3 + 60 > self.max_bytes:
+                return None
+            self._class_of[key] = known or self._add(crop)
+        return self._class_of[key]
+
+    def is_full_for(self, keys: list[tuple[str, str]]) -> bool:
+        """Whether any of these crops finds no room; those that do are added."""
+        return any(self.add(*key) is None for key in keys)
+
+    def to_css(self) -> Markup:
+        """The style rules of all pictures; base64 has no character that could end the style."""
+        return Markup("\n".join(self._rules))
+
+    def _add(self, jpeg: bytes) -> str:
+        name = f"t{len(self._rules)}"
+        data = base64.b64encode(jpeg).decode("ascii")
+        rule = f".{name}{{background-image:url(data:image/jpeg;base64,{data})}}"
+        self._rules.append(rule)
+        self.num_bytes += len(rule) + 1
+        self._class_of_content[hashlib.sha256(jpeg).hexdigest()] = name
+        return name
