@@ -1,0 +1,100 @@
+"""Models, colours and the marks that tell one car from another of the same model and colour."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtn_core.data.synthetic.mesh import Material
+from mtn_core.data.synthetic.shapes import Shape, create_shape
+
+# sRGB shades of VeRi's colours 1..10.
+_SHADES = (
+    ((235, 190, 20), (225, 200, 60), (240, 205, 0)),
+    ((225, 105, 25), (235, 130, 40), (200, 85, 20)),
+    ((35, 110, 60), (60, 150, 90), (20, 80, 60)),
+    ((120, 122, 125), (150, 152, 155), (95, 98, 102), (175, 177, 180)),
+    ((165, 25, 30), (190, 20, 25), (120, 20, 30)),
+    ((30, 60, 130), (45, 95, 170), (25, 40, 85), (70, 120, 190)),
+    ((236, 236, 234), (245, 245, 245), (225, 224, 218)),
+    ((190, 165, 115), (170, 148, 105), (205, 185, 145)),
+    ((85, 55, 40), (105, 75, 55), (70, 48, 40)),
+    ((20, 20, 22), (30, 31, 34), (12, 12, 14)),
+)
+# How often VeRi's colours and types are met on the road.
+_COLOUR_SHARE = np.array([6, 4, 6, 14, 12, 12, 22, 6, 6, 14], float)
+_TYPE_SHARE = np.array([30, 18, 10, 12, 7, 6, 7, 9, 5], float)
+
+
+@dataclass(frozen=True, eq=False)
+class CarModel:
+    """What all cars of a model share: shape and style."""
+
+    index: int
+    shape: Shape
+    style: dict
+
+
+@dataclass(frozen=True, eq=False)
+class Individual:
+    """One vehicle identity."""
+
+    pid: int
+    model: CarModel
+    color_id: int
+    paint: Material
+    marks: dict
+
+    @property
+    def type_id(self) -> int:
+        """VeRi type, 1..9."""
+        return self.model.shape.type_id
+
+
+def linear(rgb) -> tuple[float, float, float]:
+    """Linear albedo of an sRGB colour 0..255."""
+    return tuple(float((c / 255) ** 2.2) * 0.9 + 0.003 for c in rgb)
+
+
+def create_individual(pid: int, model: CarModel, color_id: int, shade: int, rng) -> Individual:
+    """Give a model a colour and its own marks."""
+    shades = _SHADES[color_id - 1]
+    paint = Material(linear(shades[shade % len(shades)]), 0.05, 1.0)
+    silver, black = Material((0.45, 0.45, 0.46), 0.4, 0.6), Material((0.02, 0.02, 0.02))
+    marks = {
+        "wheel": {
+            "spokes": int(rng.choice([0, 5, 6, 8, 10])),
+            "rim": silver,
+            "back": black,
+            "share": 0.64,
+            "thick": 0.12,
+        }
+    }
+    return Individual(pid, model, color_id, paint, marks)
+
+
+def create_fleet(num_ids: int, seed: int) -> list[Individual]:
+    """The vehicles of a data set, pid 1..num_ids; every type and colour occurs.
+
+    About a third of the vehicles share model and shade with another one.
+    """
+    rng = np.random.default_rng([seed, 0xF1EE7])
+    models: dict[int, list[CarModel]] = {}
+    fleet: list[Individual] = []
+    for pid in range(1, num_ids + 1):
+        own = np.random.default_rng([seed, 0x1D, pid])
+        if fleet and rng.random() < 0.3:
+            twin = fleet[int(rng.integers(len(fleet)))]
+            shade = int(rng.integers(1 << 20)) if rng.random() < 0.3 else twin.marks["shade"]
+            one = create_individual(pid, twin.model, twin.color_id, shade, own)
+        else:
+            type_id = 1 + int(rng.choice(9, p=_TYPE_SHARE / _TYPE_SHARE.sum()))
+            color_id = 1 + int(rng.choice(10, p=_COLOUR_SHARE / _COLOUR_SHARE.sum()))
+            known = models.setdefault(type_id, [])
+            if len(known) < 3 or rng.random() < 0.25:
+                known.append(CarModel(len(known), create_shape(type_id, rng), {}))
+            model = known[int(rng.integers(len(known)))]
+            shade = int(rng.integers(1 << 20))
+            one = create_individual(pid, model, color_id, shade, own)
+        one.marks["shade"] = shade
+        fleet.append(one)
+    return fleet

@@ -1,0 +1,235 @@
+"""Curved bodies: a shell of rings around the car, and decals that lie on it.
+
+The car's own frame, in metres: x forward with 0 at the rear axle, y to the driver's left, z up
+with 0 on the ground.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+ACROSS = np.linspace(1.0, -1.0, 9)  # left to right: where front, rear and top are sampled
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One level of a shell.
+
+    Attributes:
+        t: Height, 0 at the lower edge, 1 at the upper.
+        half_width: Half the width amidships, metres.
+        x_rear: Where the side has curved fully into the rear, metres.
+        x_front: The same at the front.
+        bulge_rear: How far the middle of the rear stands out beyond ``x_rear``.
+        bulge_front: The same at the front.
+    """
+
+    t: float
+    half_width: float
+    x_rear: float
+    x_front: float
+    bulge_rear: float = 0.06
+    bulge_front: float = 0.10
+
+
+class Shell:
+    """A closed wall of rings with a lid, symmetric in y.
+
+    Attributes:
+        left: (levels, rows, 3) points of the left side, rear to front, bottom to top.
+        bulge: (2, levels) rear and front bulge.
+        crown: (rows,) how much higher the lid is in the middle than at its edge.
+    """
+
+    def __init__(
+        self,
+        rings: list[Ring],
+        *,
+        z_bottom,
+        z_top,
+        corner_rear: tuple[float, float],
+        corner_front: tuple[float, float],
+        stations: np.ndarray | None = None,
+        crown=0.03,
+        taper: float = 0.03,
+        corner_rows: int = 5,
+    ):
+        """Build the grid.
+
+        Args:
+            rings: Levels, bottom to top.
+            z_bottom: Height of the lower edge as a function of x.
+            z_top: Height of the upper edge as a function of x.
+            corner_rear: Length along and inset across of the rounded rear corner, metres.
+            corner_front: The same at the front.
+            stations: Side rows between the corners, as fractions 0..1 of the straight length.
+            crown: Height of the lid's middle above its edge, a number or a function of x.
+            taper: Fraction of the width lost from amidships to where the corners begin.
+            corner_rows: Rows that each corner is made of.
+        """
+        stations = np.linspace(0, 1, 13) if stations is None else stations
+        turn = np.linspace(np.pi / 2, 0, corner_rows, endpoint=False)
+        grid = []
+        for ring in rings:
+            # A short ring has no room for the full corner.
+            room = 0.45 * (ring.x_front - ring.x_rear)
+            rear, front = min(corner_rear[0], room), min(corner_front[0], room)
+            x0, x1 = ring.x_rear + rear, ring.x_front - front
+            x = np.concatenate(
+                [
+                    x0 - rear * np.sin(turn),
+                    x0 + (x1 - x0) * stations,
+                    x1 + front * np.sin(turn[::-1]),
+                ]
+            )
+            middle = 0.5 * (x0 + x1)
+            along = np.abs(x - middle) / (0.5 * (x1 - x0))
+            y = ring.half_width * (1 - taper * np.minimum(along, 1.0) ** 2)
+            inset = np.zeros_like(x)
+            inset[:corner_rows] = corner_rear[1] * (1 - np.cos(turn))
+            inset[-corner_rows:] = corner_front[1] * (1 - np.cos(turn[::-1]))
+            grid.append(np.stack([x, np.maximum(y - inset, 0.02)], axis=-1))
+        plan = np.stack(grid)
+        low, high = z_bottom(plan[0, :, 0]), z_top(plan[-1, :, 0])
+        t = np.array([ring.t for ring in rings])[:, None]
+        self.left = np.concatenate([plan, (low + t * (high - low))[..., None]], axis=-1)
+        self._t = t[:, 0]
+        self._corner_rows = corner_rows
+        self.bulge = np.array(
+            [[ring.bulge_rear for ring in rings], [ring.bulge_front for ring in rings]]
+        )
+        top_x = self.left[-1, :, 0]
+        self.crown = crown(top_x) if callable(crown) else np.full(len(top_x), float(crown))
+
+    @property
+    def num_levels(self) -> int:
+        """Number of rings."""
+        return len(self.left)
+
+    def _end(self, which: int) -> np.ndarray:
+        """Points of the rear (0) or front (1), (levels, len(ACROSS), 3), left to right."""
+        edge = self.left[:, -which]
+        x = edge[:, :1] + (2 * which - 1) * self.bulge[which][:, None] * (1 - ACROSS**2)
+        y = edge[:, 1:2] * ACROSS
+        return np.stack([x, y, np.broadcast_to(edge[:, 2:], x.shape)], axis=-1)
+
+    def walls(self) -> dict[str, np.ndarray]:
+        """Grids of points, (levels, columns, 3), columns running left when seen from outside.
+
+        Returns:
+            ``left``, ``right``, ``front``, ``rear``; the rows of each run bottom to top.
+        """
+        mirror = np.array([1.0, -1.0, 1.0])
+        return {
+            "left": self.left[:, ::-1],
+            "right": self.left * mirror,
+            "front": self._end(1)[:, ::-1],
+            "rear": self._end(0),
+        }
+
+    def lid(self) -> np.ndarray:
+        """(rows, len(ACROSS), 3) points of the top, rear to front, left to right."""
+        edge = self.left[-1]
+        ends = np.zeros(len(edge))
+        length = edge[-1, 0] - edge[0, 0]
+        share = (edge[:, 0] - edge[0, 0]) / length
+        ends = self.bulge[1, -1] * share**4 - self.bulge[0, -1] * (1 - share) ** 4
+        shape = 1 - ACROSS**2
+        x = edge[:, :1] + ends[:, None] * shape
+        y = edge[:, 1:2] * ACROSS
+        z = edge[:, 2:] + self.crown[:, None] * shape
+        return np.stack([x, y, z], axis=-1)
+
+    def side_at(self, a, t, side: int = 1) -> np.ndarray:
+        """Points of the side wall by share of its length and height.
+
+        Args:
+            a: 0 where the rear corner ends, 1 where the front corner begins; held beyond the
+                shell's ends.
+            t: 0 at the lower edge, 1 at the upper.
+            side: 1 left, -1 right.
+
+        Returns:
+            (..., 3) points, with the broadcast shape of ``a`` and ``t``.
+        """
+        a, t = np.broadcast_arrays(np.asarray(a, float), np.asarray(t, float))
+        rows = self.left.shape[1]
+        row = np.clip(self._corner_rows + a * (rows - 1 - 2 * self._corner_rows), 0, rows - 1.001)
+        level = np.clip(np.interp(t, self._t, np.arange(len(self._t))), 0, len(self._t) - 1.001)
+        i, j = row.astype(int), level.astype(int)
+        u, v = (row - i)[..., None], (level - j)[..., None]
+        low = self.left[j, i] * (1 - u) + self.left[j, i + 1] * u
+        high = self.left[j + 1, i] * (1 - u) + self.left[j + 1, i + 1] * u
+        return (low * (1 - v) + high * v) * np.array([1.0, side, 1.0])
+
+    def side(self, points, side: int = 1) -> np.ndarray:
+        """Points of the side wall at given (x, z); ``side`` 1 is left, -1 right."""
+        points = np.atleast_2d(np.asarray(points, dtype=float))
+        x, z = points[:, 0], points[:, 1]
+        curves = [
+            (np.interp(x, level[:, 0], level[:, 1]), np.interp(x, level[:, 0], level[:, 2]))
+            for level in self.left
+        ]
+        y = _between_levels(z, curves)
+        return np.stack([x, side * y, z], axis=-1)
+
+    def front(self, points) -> np.ndarray:
+        """Points of the front, and of the corners beside it, at given (y, z)."""
+        return self._end_points(points, 1)
+
+    def rear(self, points) -> np.ndarray:
+        """Points of the rear, and of the corners beside it, at given (y, z)."""
+        return self._end_points(points, 0)
+
+    def _end_points(self, points, which: int) -> np.ndarray:
+        points = np.atleast_2d(np.asarray(points, dtype=float))
+        y, z = points[:, 0], points[:, 1]
+        sign = 2 * which - 1
+        rows = self.left.shape[1]
+        half = rows // 2
+        curves = []
+        for level, bulge in zip(self.left, self.bulge[which], strict=True):
+            # From the middle of the face outwards: width grows as the corner turns to the side.
+            corner = level[:-half:-1] if which else level[:half]
+            edge = corner[0]
+            on_face = edge[0] + sign * bulge * (1 - np.minimum(np.abs(y) / edge[1], 1.0) ** 2)
+            widths = np.maximum.accumulate(corner[:, 1])
+            x = np.where(np.abs(y) <= edge[1], on_face, np.interp(np.abs(y), widths, corner[:, 0]))
+            curves.append((x, np.interp(np.abs(y), widths, corner[:, 2])))
+        x = _between_levels(z, curves)
+        return np.stack([x, y, z], axis=-1)
+
+    def top(self, points) -> np.ndarray:
+        """Points of the lid at given (x, y)."""
+        points = np.atleast_2d(np.asarray(points, dtype=float))
+        x, y = points[:, 0], points[:, 1]
+        edge = self.left[-1]
+        width = np.interp(x, edge[:, 0], edge[:, 1])
+        q = np.clip(y / np.maximum(width, 1e-6), -1, 1)
+        z = np.interp(x, edge[:, 0], edge[:, 2]) + np.interp(x, edge[:, 0], self.crown) * (1 - q**2)
+        return np.stack([x, y, z], axis=-1)
+
+
+def _between_levels(z: np.ndarray, curves: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Interpolate each level's value at height z; beyond the lowest and highest it is held."""
+    values = np.stack([c[0] for c in curves])
+    heights = np.stack([c[1] for c in curves])
+    result = values[0].copy()
+    for low in range(len(curves) - 1):
+        rise = np.maximum(heights[low + 1] - heights[low], 1e-6)
+        share = np.clip((z - heights[low]) / rise, 0.0, 1.0)
+        result = np.where(
+            z >= heights[low], values[low] + share * (values[low + 1] - values[low]), result
+        )
+    return result
+
+
+def grid_quads(grid: np.ndarray) -> np.ndarray:
+    """Split (rows, columns, 3) points into ((rows-1)*(columns-1), 4, 3) quads.
+
+    Seen from the side where columns run left to right and rows bottom to top, the corners run
+    counter-clockwise.
+    """
+    low, high = grid[:-1], grid[1:]
+    quads = np.stack([low[:, :-1], low[:, 1:], high[:, 1:], high[:, :-1]], axis=2)
+    return quads.reshape(-1, 4, 3)
