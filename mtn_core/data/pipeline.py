@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtn_core.data.check import check_needed_files
 from mtn_core.data.samplers import PKSampler
-from mtn_core.data.source import FolderSource, Source
+from mtn_core.data.source import Sample, open_source
 from mtn_core.data.transforms import (
     NO_AUGMENTATION,
     Augmentation,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from mtn_core.data.veri import Split
 
 Batch = dict[str, np.ndarray]
+Job = tuple[int, np.ndarray]  # step and rows; -1 is padding
 
 
 class _Loader:
@@ -50,20 +50,23 @@ class _Loader:
         config: "DataConfig",
         model: "ModelConfig",
         num_workers: int | None,
+        packed: bool,
     ):
         self.split, self.config, self.model = split, config, model
         self.num_workers = num_workers_for(num_workers or config.num_workers)
         self._colors = _class_index(split, "color_id", model.num_colors)
         self._types = _class_index(split, "type_id", model.num_types)
-        check_needed_files(split, heatmaps=model.heatmaps, segments=model.segments)
-        self._source: Source = FolderSource(split)
+        self._source = open_source(
+            split, heatmaps=model.heatmaps, segments=model.segments, packed=packed
+        )
         self._pid_indices = np.full(len(split), -1, np.int32)
         self._prefetcher: Prefetcher | None = None
 
     def close(self) -> None:
-        """End the background threads and release files; no thread is left."""
-        self._stop()
-        self._source.close()
+        """End the background threads; none is left."""
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+            self._prefetcher = None
 
     def __enter__(self):
         return self
@@ -71,17 +74,25 @@ class _Loader:
     def __exit__(self, *exception) -> None:
         self.close()
 
-    def _stop(self) -> None:
-        if self._prefetcher is not None:
-            self._prefetcher.close()
-            self._prefetcher = None
+    def _run(self, jobs: list[Job]) -> Iterator[Batch]:
+        self.close()  # an iteration that was left half-way
+        order = [row for _, rows in jobs for row in rows.tolist() if row >= 0]
+        stream = self._source.samples(order)
 
-    def _run(self, jobs: list[tuple[int, np.ndarray]]) -> Iterator[Batch]:
-        self._stop()  # an iteration that was left half-way
-        self._prefetcher = Prefetcher(self._load, self.num_workers, depth=self.num_workers + 2)
-        return self._prefetcher.run(jobs)
+        def fetch(job: Job) -> list[Sample | None]:
+            return [next(stream) if row >= 0 else None for row in job[1].tolist()]
 
-    def _load(self, job: tuple[int, np.ndarray]) -> Batch:
+        self._prefetcher = Prefetcher(
+            jobs,
+            fetch,
+            self._build,
+            num_workers=self.num_workers,
+            depth=self.num_workers + 2,
+            finish=stream.close,  # a pack's stream holds files and threads of MindSpore's
+        )
+        return iter(self._prefetcher)
+
+    def _build(self, job: Job, samples: list[Sample | None]) -> Batch:
         step, rows = job
         size, model = self.model.image_size, self.model
         # Padding rows stay zero.
@@ -101,28 +112,33 @@ class _Loader:
         ):
             batch[name] = np.where(rows >= 0, values[rows], -1).astype(np.int32)
         batch["index"] = rows.astype(np.int32)
-        for position, row in enumerate(rows.tolist()):
-            if row >= 0:
-                self._load_sample(batch, position, row, self._augmentation(step, position))
+        for position, sample in enumerate(samples):
+            if sample is not None:
+                keypoints = self.split.keypoints[rows[position]]
+                augmentation = self._augmentation(step, position)
+                self._put_sample(batch, position, sample, keypoints, augmentation)
         return batch
 
-    def _load_sample(
-        self, batch: Batch, position: int, row: int, augmentation: Augmentation
+    def _put_sample(
+        self,
+        batch: Batch,
+        position: int,
+        sample: Sample,
+        keypoints: np.ndarray,
+        augmentation: Augmentation,
     ) -> None:
-        image = self._source.image(row)
+        image = sample.image()
         height, width = image.shape[:2]
         batch["size"][position] = width, height
         transform_image(image, self.model.image_size, augmentation, out=batch["image"][position])
-        keypoints = self.split.keypoints[row]
         batch["keypoints"][position] = keypoint_vector(
             transform_keypoints(keypoints, width, height, augmentation)
         )
         if self.model.heatmaps:
-            heatmaps = self._source.heatmaps(row)
-            transform_heatmaps(heatmaps, augmentation, out=batch["heatmaps"][position])
+            transform_heatmaps(sample.heatmaps(), augmentation, out=batch["heatmaps"][position])
         if self.model.segments:
             out = batch["segments"][position]
-            transform_segments(self._source.segments(row), augmentation, out=out)
+            transform_segments(sample.segments(), augmentation, out=out)
             used = used_segments(keypoints)
             out[~(used[SEGMENT_FLIP] if augmentation.flip else used)] = 0
 
@@ -146,6 +162,7 @@ class TrainLoader(_Loader):
         rank: This rank.
         rank_size: Number of ranks; each gets whole P x K batches with ids of its own.
         num_workers: Overrides the configuration; None follows the machine.
+        packed: Whether a pack may be used; the batches are the same either way.
 
     Attributes:
         pid_index: ``{pid: class index}``, in the order of sorted pids.
@@ -165,8 +182,9 @@ class TrainLoader(_Loader):
         rank: int = 0,
         rank_size: int = 1,
         num_workers: int | None = None,
+        packed: bool = True,
     ):
-        super().__init__(split, config, model, num_workers)
+        super().__init__(split, config, model, num_workers, packed)
         pids = split.frame["pid"].to_numpy()
         self.pid_index = {int(pid): index for index, pid in enumerate(np.unique(pids))}
         self._pid_indices = np.searchsorted(np.unique(pids), pids).astype(np.int32)
@@ -199,7 +217,7 @@ class TrainLoader(_Loader):
     def _augmentation(self, step: int, position: int) -> Augmentation:
         position += self.rank * self.config.ids_per_batch * self.config.images_per_id
         rng = np.random.default_rng([self.seed, self._epoch, step, position])
-        return draw_augmentation(rng, self.config, self.model.image_size)
+        return draw_augmentation(rng, self.config)
 
 
 class EvalLoader(_Loader):
@@ -216,6 +234,7 @@ class EvalLoader(_Loader):
         rank: This rank.
         rank_size: Number of ranks.
         num_workers: Overrides the configuration; None follows the machine.
+        packed: Whether a pack may be used; the batches are the same either way.
         pid_index: The training loader's map where ``pid_index`` is wanted in the batches.
 
     Raises:
@@ -233,8 +252,9 @@ class EvalLoader(_Loader):
         rank_size: int = 1,
         num_workers: int | None = None,
         pid_index: dict[int, int] | None = None,
+        packed: bool = True,
     ):
-        super().__init__(split, data, model, num_workers)
+        super().__init__(split, data, model, num_workers, packed)
         if batch_size < 1:
             raise DataError(f"`batch_size` must be 1 or more; got {batch_size}")
         if pid_index is not None:

@@ -1,9 +1,12 @@
-"""Where a sample's raw bytes come from: plain folders here, a pack in :mod:`packing`."""
+"""Where the undecoded samples of a split come from: plain folders, or a pack beside them."""
 
+import logging
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mtn_core.data.check import check_needed_files
 from mtn_core.data.images import decode_map, read_bytes, read_image
 from mtn_core.data.layout import map_file_names
 from mtn_core.data.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
@@ -14,21 +17,46 @@ if TYPE_CHECKING:
 
     from mtn_core.data.veri import Split
 
+logger = logging.getLogger(__name__)
+
+
+class Sample(Protocol):
+    """One sample that is decoded when it is asked for, in any thread."""
+
+    def image(self) -> np.ndarray:
+        """``(H, W, 3) uint8`` RGB crop."""
+
+    def heatmaps(self) -> np.ndarray:
+        """``(36, 64, 64) uint8``."""
+
+    def segments(self) -> np.ndarray:
+        """``(13, 64, 64) uint8``."""
+
 
 class Source(Protocol):
-    """Reads single samples of a split; safe to call from several threads."""
+    """Yields the samples of a split in any order that is known beforehand."""
 
-    def image(self, row: int) -> np.ndarray:
-        """``(H, W, 3) uint8`` RGB crop of a row."""
+    def samples(self, rows: Sequence[int]) -> Generator[Sample, None, None]:
+        """The samples of these rows, in this order; rows may come several times."""
 
-    def heatmaps(self, row: int) -> np.ndarray:
-        """``(36, 64, 64) uint8`` heatmaps of a row."""
 
-    def segments(self, row: int) -> np.ndarray:
-        """``(13, 64, 64) uint8`` segments of a row."""
+class FolderSample:
+    """A sample in the layout's plain files."""
 
-    def close(self) -> None:
-        """Release files."""
+    def __init__(self, split: "Split", row: int):
+        self._split, self._row = split, row
+
+    def image(self) -> np.ndarray:
+        """``(H, W, 3) uint8`` RGB crop."""
+        return read_image(self._split.image_path(self._row))
+
+    def heatmaps(self) -> np.ndarray:
+        """``(36, 64, 64) uint8``."""
+        return read_maps(self._split.heatmap_dir(self._row), NUM_KEYPOINTS)
+
+    def segments(self) -> np.ndarray:
+        """``(13, 64, 64) uint8``."""
+        return read_maps(self._split.segment_dir(self._row), NUM_SEGMENTS)
 
 
 class FolderSource:
@@ -37,20 +65,61 @@ class FolderSource:
     def __init__(self, split: "Split"):
         self._split = split
 
-    def image(self, row: int) -> np.ndarray:
-        """``(H, W, 3) uint8`` RGB crop of a row."""
-        return read_image(self._split.image_path(row))
+    def samples(self, rows: Sequence[int]) -> Generator[FolderSample, None, None]:
+        """The samples of these rows, in this order."""
+        return (FolderSample(self._split, row) for row in rows)
 
-    def heatmaps(self, row: int) -> np.ndarray:
-        """``(36, 64, 64) uint8`` heatmaps of a row."""
-        return read_maps(self._split.heatmap_dir(row), NUM_KEYPOINTS)
 
-    def segments(self, row: int) -> np.ndarray:
-        """``(13, 64, 64) uint8`` segments of a row."""
-        return read_maps(self._split.segment_dir(row), NUM_SEGMENTS)
+class MixedSource:
+    """Reads a mixed split: each row from the source of its part.
 
-    def close(self) -> None:
-        """Nothing is held open."""
+    Args:
+        sources: One a part.
+        part_index: ``(N, 2)`` part and row in the part, of every row.
+    """
+
+    def __init__(self, sources: Sequence[Source], part_index: np.ndarray):
+        self._sources, self._part_index = list(sources), part_index
+
+    def samples(self, rows: Sequence[int]) -> Generator[Sample, None, None]:
+        """The samples of these rows, in this order."""
+        places = self._part_index[np.asarray(rows, np.int64)]
+        streams = [
+            source.samples(places[places[:, 0] == part, 1].tolist())
+            for part, source in enumerate(self._sources)
+        ]
+        try:
+            for part in places[:, 0].tolist():
+                yield next(streams[part])
+        finally:
+            for stream in streams:
+                stream.close()
+
+
+def open_source(split: "Split", *, heatmaps: bool, segments: bool, packed: bool = True) -> Source:
+    """Open the pack of a split where it is present and current, else its folders.
+
+    Args:
+        split: One split, or several mixed.
+        heatmaps: Whether heatmaps will be read.
+        segments: Whether segments will be read.
+        packed: Whether packs may be used.
+
+    Raises:
+        DataError: The files that a run needs are missing, or a pack is damaged.
+    """
+    sources: list[Source] = []
+    for part in split.parts:
+        source: Source | None = None
+        if packed:
+            from mtn_core.data.pack_reader import open_pack
+
+            source = open_pack(part, heatmaps=heatmaps, segments=segments)
+        if source is None:
+            check_needed_files(part, heatmaps=heatmaps, segments=segments)
+            source = FolderSource(part)
+        sources.append(source)
+    return sources[0] if len(sources) == 1 else MixedSource(sources, split.part_index)
 
 
 def read_maps(folder: "Path", count: int) -> np.ndarray:
@@ -64,9 +133,7 @@ def read_maps(folder: "Path", count: int) -> np.ndarray:
         path = folder / name
         image = decode_map(read_bytes(path), path)
         if image.shape != (MAP_SIZE, MAP_SIZE):
-            raise DataError(
-                f"{path} is {image.shape[1]}x{image.shape[0]} pixels, "
-                f"expected {MAP_SIZE}x{MAP_SIZE}"
-            )
+            height, width = image.shape
+            raise DataError(f"{path} is {width}x{height} pixels, expected {MAP_SIZE}x{MAP_SIZE}")
         maps[k] = image
     return maps

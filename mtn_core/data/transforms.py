@@ -16,6 +16,7 @@ import numpy as np
 
 from mtn_core.data.vehicle import (
     KEYPOINT_FLIP,
+    MAP_SIZE,
     SEGMENT_FLIP,
     SEGMENT_KEYPOINTS,
     SEGMENT_MIN_CONFIDENCE,
@@ -42,7 +43,7 @@ class Augmentation:
 
     Attributes:
         shift: Corner ``(x, y)`` of the cut in the image enlarged by 1/8, as fractions of the
-            network size in 0..0.125; None leaves the image whole.
+            network size: multiples of 1/64 in 0..1/8. None leaves the image whole.
         flip: Mirror left and right, after the cut.
         brightness: Factor on the pixel values.
         contrast: Factor on the distance from the image's mean.
@@ -59,9 +60,7 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation()
 
 
-def draw_augmentation(
-    rng: np.random.Generator, config: AugmentationConfig, image_size: int
-) -> Augmentation:
+def draw_augmentation(rng: np.random.Generator, config: AugmentationConfig) -> Augmentation:
     """Draw what happens to one sample.
 
     The same number of random values is used whatever the configuration, so that turning one
@@ -70,9 +69,10 @@ def draw_augmentation(
     draws = rng.random(11).tolist()
     shift = box = None
     if draws[0] < config.translation:
-        room = round(image_size * ENLARGEMENT) - image_size
-        # Whole pixels of the image; the maps follow with fractions of theirs.
-        shift = tuple(int(d * (room + 1)) / image_size for d in draws[1:3])
+        # Whole pixels of the maps and, but for half a pixel at odd sizes, of the image: cutting
+        # maps between their pixels would cost more than decoding the picture.
+        steps = round(MAP_SIZE * ENLARGEMENT) - MAP_SIZE
+        shift = tuple(int(d * (steps + 1)) / MAP_SIZE for d in draws[1:3])
     strength = config.color_jitter
     if draws[6] < config.erasing:
         box = _draw_box(*draws[7:])
@@ -112,7 +112,10 @@ def transform_image(
         result = enlarged[top : top + size, left : left + size]
     if augmentation.brightness != 1 or augmentation.contrast != 1:
         result = cv2.LUT(result, _lightness_table(result, augmentation))
-    np.copyto(out, result[:, ::-1] if augmentation.flip else result)
+    if augmentation.flip:
+        cv2.flip(result, 1, dst=out)
+    else:
+        np.copyto(out, result)
     if augmentation.box is not None:
         left, top, right, bottom = (round(e * size) for e in augmentation.box)
         out[top:bottom, left:right] = _IMAGENET_MEAN
@@ -188,36 +191,40 @@ def _transform_maps(
     maps: np.ndarray, flip_order: np.ndarray, augmentation: Augmentation, out: np.ndarray | None
 ) -> np.ndarray:
     out = np.empty(maps.shape, np.uint8) if out is None else out
-    size = maps.shape[-1]
-    order = flip_order if augmentation.flip else range(len(maps))
+    if augmentation.flip:
+        maps = _flip_maps(maps, flip_order)
     if augmentation.shift is None:
-        for k, source in enumerate(order):
-            np.copyto(out[k], maps[source][:, ::-1] if augmentation.flip else maps[source])
+        np.copyto(out, maps)
     else:
-        matrix = _map_matrix(size, augmentation)
-        for k, source in enumerate(order):
-            cv2.warpAffine(
-                maps[source],
-                matrix,
-                (size, size),
-                dst=out[k],
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+        _cut_maps(maps, augmentation, out)
     if augmentation.box is not None:
+        size = maps.shape[-1]
         left, top, right, bottom = (round(e * size) for e in augmentation.box)
         out[:, top:bottom, left:right] = 0
     return out
 
 
-def _map_matrix(size: int, augmentation: Augmentation) -> np.ndarray:
-    """From a pixel of the result to a pixel of the map, pixel centres at half integers."""
-    offsets = [((0.5 / size + s) / ENLARGEMENT) * size - 0.5 for s in augmentation.shift]
-    matrix = np.array([[1 / ENLARGEMENT, 0, offsets[0]], [0, 1 / ENLARGEMENT, offsets[1]]])
-    if augmentation.flip:
-        matrix[0, 2] += matrix[0, 0] * (size - 1)
-        matrix[0, 0] = -matrix[0, 0]
-    return matrix
+def _flip_maps(maps: np.ndarray, order: np.ndarray) -> np.ndarray:
+    # One call on all maps stacked into one tall picture; reversing with numpy takes ten times that.
+    count, size, _ = maps.shape
+    mirrored = cv2.flip(np.ascontiguousarray(maps).reshape(count * size, size), 1)
+    return mirrored.reshape(maps.shape)[order]
+
+
+def _cut_maps(maps: np.ndarray, augmentation: Augmentation, out: np.ndarray) -> None:
+    """Enlarge by 1/8 and cut out: again on one tall picture, a fifth of the time of single maps."""
+    count, size, _ = maps.shape
+    large = round(size * ENLARGEMENT)
+    maps = np.ascontiguousarray(maps)
+    tall = cv2.resize(maps.reshape(count * size, size), (large, count * large))
+    enlarged = tall.reshape(count, large, large)
+    # Where two maps meet in the tall picture their edge rows were blended: put the edges right.
+    for source, target in ((0, 0), (size - 1, large - 1)):
+        enlarged[:, target] = cv2.resize(np.ascontiguousarray(maps[:, source]), (large, count))
+    across, down = (round(s * size) for s in augmentation.shift)
+    if augmentation.flip:  # the maps were mirrored before the cut, the image is mirrored after it
+        across = large - size - across
+    np.copyto(out, enlarged[:, down : down + size, across : across + size])
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 import logging
 import os
-from collections import deque
+import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 _MOST_BY_DEFAULT = 16
 Job = TypeVar("Job")
+Fetched = TypeVar("Fetched")
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
@@ -31,43 +33,75 @@ def num_workers_for(requested: int | None) -> int:
 
 
 class Prefetcher:
-    """Maps a function over jobs in threads, in order, a few jobs ahead of who takes the results.
+    """Makes results in background threads, in order, a few jobs ahead of whoever takes them.
 
-    Threads are enough: reading, decoding and resizing run outside Python's lock.
+    One thread fetches what each job needs, job after job, because a packed file is read in
+    sequence; several threads turn that into results. Threads are enough: reading, decoding and
+    resizing run outside Python's lock.
 
     Args:
-        function: Called with one job.
-        num_workers: Threads.
-        depth: Jobs under way or waiting to be taken; bounds the memory.
+        jobs: What is to be done.
+        fetch: ``fetch(job)``, called in the order of the jobs, by one thread.
+        build: ``build(job, fetched)``, called by several threads at once.
+        num_workers: Threads that build.
+        depth: Results under way or waiting to be taken; bounds the memory.
+        finish: Called once when the threads have ended.
     """
 
-    def __init__(self, function: Callable[[Job], Result], num_workers: int, depth: int):
-        self._function = function
-        self._depth = max(depth, 1)
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(
-            num_workers, thread_name_prefix="mtn-data"
-        )
-        self._waiting: deque[Future[Result]] = deque()
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        fetch: Callable[[Job], Fetched],
+        build: Callable[[Job, Fetched], Result],
+        *,
+        num_workers: int,
+        depth: int,
+        finish: Callable[[], None] | None = None,
+    ):
+        self._jobs, self._fetch, self._build, self._finish = jobs, fetch, build, finish
+        self._closed = False
+        self._room = threading.Semaphore(max(depth, 1))
+        self._results: queue.SimpleQueue[Future[Result] | None] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="mtn-data")
+        self._feeder = threading.Thread(target=self._feed, name="mtn-data-feeder", daemon=True)
+        self._feeder.start()
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Result]:
-        """Yield the results in the order of the jobs; an exception of a job is raised here."""
-        remaining = iter(jobs)
+    def __iter__(self) -> Iterator[Result]:
+        """Yield the results, raise a job's error in its place, end the threads after the last."""
         try:
-            while self._pool is not None:
-                while len(self._waiting) < self._depth:
-                    job = next(remaining, None)
-                    if job is None:
-                        break
-                    self._waiting.append(self._pool.submit(self._function, job))
-                if not self._waiting:
+            while not self._closed:
+                future = self._results.get()
+                if future is None:
                     return
-                yield self._waiting.popleft().result()
+                result = future.result()
+                self._room.release()
+                yield result
         finally:
             self.close()
 
     def close(self) -> None:
-        """Cancel what has not begun, wait for what has, and end the threads."""
-        pool, self._pool = self._pool, None
-        self._waiting.clear()
-        if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+        """Drop what has not begun, wait for what has, and end the threads."""
+        self._closed = True
+        self._room.release()
+        if self._feeder is not threading.current_thread():
+            self._feeder.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            finish()
+
+    def _feed(self) -> None:
+        for job in self._jobs:
+            self._room.acquire()
+            if self._closed:
+                break
+            future: Future[Result]
+            try:
+                future = self._pool.submit(self._build, job, self._fetch(job))
+            except BaseException as error:
+                future = Future()
+                future.set_exception(error)
+            self._results.put(future)
+            if future.done() and future.exception():
+                break
+        self._results.put(None)
