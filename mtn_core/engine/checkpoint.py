@@ -139,7 +139,7 @@ def load_weights(network: nn.Cell, weights: Mapping[str, np.ndarray], source: ob
         )
         raise CheckpointError("\n".join(lines))
     for name, parameter in parameters.items():
-        parameter.set_data(ms.Tensor(weights[name].astype(ms.dtype_to_nptype(parameter.dtype))))
+        parameter.set_data(ms.Tensor(weights[name], parameter.dtype))
 
 
 def create_network(checkpoint: Checkpoint) -> nn.Cell:

@@ -32,6 +32,36 @@ class StepResult:
     applied: bool
 
 
+# Graph mode unrolls a Python loop over some 370 gradients by recursion and gives up; a hyper map
+# does not.
+_map = ops.HyperMap()
+_unscale = ops.MultitypeFuncGraph("unscale")
+_square_sum = ops.MultitypeFuncGraph("square_sum")
+_decayed = ops.MultitypeFuncGraph("decayed")
+_average = ops.MultitypeFuncGraph("average")
+
+
+@_unscale.register("Tensor", "Tensor")
+def _unscale_one(loss_scale, gradient):
+    return ops.cast(gradient, ms.float32) / loss_scale
+
+
+@_square_sum.register("Tensor")
+def _square_sum_one(gradient):
+    return (gradient * gradient).sum()
+
+
+@_decayed.register("Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor")
+def _decayed_one(factor, backbone_factor, gradient, weight, decay, can_freeze):
+    frozen_factor = 1 - can_freeze * (1 - backbone_factor)
+    return (gradient * factor + decay * weight) * frozen_factor
+
+
+@_average.register("Tensor", "Tensor", "Tensor")
+def _average_one(decay, average, weight):
+    return ops.assign(average, average * decay + weight * (1 - decay))
+
+
 class _Gradients(nn.Cell):
     """Loss, parts, gradient norm and gradients, all unscaled and averaged over the ranks."""
 
@@ -50,45 +80,48 @@ class _Gradients(nn.Cell):
         (_, loss, parts), gradients = self.gradient(loss_scale, *inputs)
         if self.reducer is not None:
             gradients = self.reducer(gradients)
-        unscaled = ()
-        total = ops.zeros((), ms.float32)
-        for gradient in gradients:
-            value = ops.cast(gradient, ms.float32) / loss_scale
-            total = total + (value * value).sum()
-            unscaled = (*unscaled, value)
-        return loss, parts, ops.sqrt(total), unscaled
+        gradients = _map(ops.partial(_unscale, loss_scale), gradients)
+        norm = ops.sqrt(ops.stack(_map(_square_sum, gradients)).sum())
+        return loss, parts, norm, gradients
 
 
 class _Update(nn.Cell):
     """Clip, add weight decay, leave frozen parameters alone, update, average."""
 
     def __init__(
-        self, optimizer: nn.Cell, weights: Sequence[ms.Parameter], decays, frozen, config, averages
+        self,
+        optimizer: nn.Cell,
+        weights: Sequence[ms.Parameter],
+        averages: Sequence[ms.Parameter],
+        decays: Sequence[float],
+        can_freeze: Sequence[bool],
+        clip_norm: float | None,
     ):
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.weights = ms.ParameterTuple(weights)
-        self.decays = tuple(decays)
-        self.can_freeze = tuple(frozen)
-        self.clip_norm = config.clip_norm
-        self.ema_decay = config.ema_decay
+        self.use_averages = bool(averages)
         self.averages = ms.ParameterTuple(averages) if averages else ()
+        self.decays = tuple(ms.Tensor(d, ms.float32) for d in decays)
+        self.can_freeze = tuple(ms.Tensor(float(f), ms.float32) for f in can_freeze)
+        self.clip_norm = clip_norm
 
-    def construct(self, gradients, grad_norm, backbone_factor, ema_decay):
-        factor = ops.ones((), ms.float32)
+    def construct(self, grad_norm, backbone_factor, ema_decay, *gradients):
+        # A tuple as an argument would be a constant, and the graph compiled anew at every step.
+        factor = ops.ones_like(grad_norm)
         if self.clip_norm is not None:
             factor = ops.minimum(factor, self.clip_norm / (grad_norm + 1e-6))
-        updates = ()
-        for i in range(len(self.weights)):
-            update = gradients[i] * factor + self.decays[i] * self.weights[i]
-            if self.can_freeze[i]:
-                update = update * backbone_factor
-            updates = (*updates, update)
+        updates = _map(
+            ops.partial(_decayed, factor, backbone_factor),
+            gradients,
+            self.weights,
+            self.decays,
+            self.can_freeze,
+        )
         done = self.optimizer(updates)
-        if self.ema_decay is not None:
-            for i in range(len(self.weights)):
-                new = self.averages[i] * ema_decay + self.weights[i] * (1 - ema_decay)
-                done = ops.depend(done, ops.assign(self.averages[i], ops.depend(new, done)))
+        if self.use_averages:
+            ema_decay = ops.depend(ema_decay, done)
+            done = _map(ops.partial(_average, ema_decay), self.averages, self.weights)
         return done
 
 
@@ -139,16 +172,16 @@ class TrainStep:
                 for w in self.weights
             ]
         in_backbone = {p.name for p in backbone}
-        frozen = [w.name in in_backbone and self.freeze_steps > 0 for w in self.weights]
+        can_freeze = [w.name in in_backbone and self.freeze_steps > 0 for w in self.weights]
         self._gradients = _Gradients(forward, self.weights, distributed)
         self._gradients.set_train()
         self._update = _Update(
             self.optimizer,
             self.weights,
-            decay_factors(self.weights, config),
-            frozen,
-            config,
             self.averages,
+            decay_factors(self.weights, config),
+            can_freeze,
+            config.clip_norm,
         )
         self._one = ms.Tensor(1.0, ms.float32)
 
@@ -178,7 +211,7 @@ class TrainStep:
         if applied:
             self.optimizer.learning_rate.set_data(ms.Tensor(self.rates[step], ms.float32))
             backbone_factor = ms.Tensor(float(step >= self.freeze_steps), ms.float32)
-            self._update(gradients, norm, backbone_factor, self._ema_decay(step))
+            self._update(norm, backbone_factor, self._ema_decay(step), *gradients)
         return StepResult(value, parts.asnumpy(), grad_norm, applied)
 
     def state(self) -> dict[str, np.ndarray]:
