@@ -23,6 +23,7 @@ from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, first_offenders
 
 if TYPE_CHECKING:
+    from mtn_core.data.mixing import MixedSplit
     from mtn_core.data.veri import Split
 
 MAP_COUNTS = {"heatmap": NUM_KEYPOINTS, "segment": NUM_SEGMENTS}
@@ -116,7 +117,7 @@ def check_dataset(
     return report
 
 
-def check_needed_files(split: "Split", *, heatmaps: bool, segments: bool) -> None:
+def check_needed_files(split: "Split | MixedSplit", *, heatmaps: bool, segments: bool) -> None:
     """Check that the files a run needs are there, and only those, without opening them.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mtn_core.data.mixing import MixedSplit, row_repeats
 from mtn_core.data.samplers import PKSampler
 from mtn_core.data.source import Sample, open_source
 from mtn_core.data.transforms import (
@@ -46,7 +47,7 @@ class _Loader:
 
     def __init__(
         self,
-        split: "Split",
+        split: "Split | MixedSplit",
         config: "DataConfig",
         model: "ModelConfig",
         num_workers: int | None,
@@ -174,7 +175,7 @@ class TrainLoader(_Loader):
 
     def __init__(
         self,
-        split: "Split",
+        split: "Split | MixedSplit",
         *,
         config: "DataConfig",
         model: "ModelConfig",
@@ -196,6 +197,7 @@ class TrainLoader(_Loader):
             seed=seed,
             rank=rank,
             rank_size=rank_size,
+            repeats=row_repeats(split, config.weights),
         )
         self._epoch = self._start_step = 0
 
@@ -243,7 +245,7 @@ class EvalLoader(_Loader):
 
     def __init__(
         self,
-        split: "Split",
+        split: "Split | MixedSplit",
         *,
         data: "DataConfig",
         model: "ModelConfig",
@@ -274,7 +276,7 @@ class EvalLoader(_Loader):
         return self._run(list(enumerate(self._batches)))
 
 
-def _class_index(split: "Split", column: str, num_classes: int) -> np.ndarray:
+def _class_index(split: "Split | MixedSplit", column: str, num_classes: int) -> np.ndarray:
     """Class ids from 1 to indices from 0; unknown is -1."""
     ids = split.frame[column].to_numpy()
     beyond = ids > num_classes

@@ -15,6 +15,7 @@ from mtn_core.errors import DataError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mtn_core.data.mixing import MixedSplit
     from mtn_core.data.veri import Split
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,9 @@ class MixedSource:
                 stream.close()
 
 
-def open_source(split: "Split", *, heatmaps: bool, segments: bool, packed: bool = True) -> Source:
+def open_source(
+    split: "Split | MixedSplit", *, heatmaps: bool, segments: bool, packed: bool = True
+) -> Source:
     """Open the pack of a split where it is present and current, else its folders.
 
     Args:
