@@ -7,17 +7,16 @@ Equal embeddings get bit-equal keys wherever they stand in the gallery, so ties 
 
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from mtn_core.errors import DataError, first_offenders
 
-Metric = Literal["euclidean", "cosine"]
 METRICS: tuple[str, ...] = ("euclidean", "cosine")
-BLOCK_ROWS = 512  # fewer and BLAS spends its time packing the gallery once more for every block
-BLOCK_BYTES = 1 << 29
+BLOCK_BYTES = 1 << 26
+BLOCK_ROWS = 512  # even if they need more: BLAS packs the whole gallery anew for every block
 EXACT_WORK = 2e8  # below this many multiplications, differences are taken one by one in float64
 
 
@@ -75,6 +74,28 @@ def check_finite(name: str, array: np.ndarray) -> None:
         )
 
 
+class KeyBlocks(Protocol):
+    """Keys between queries and gallery that come in blocks, whatever they are made from.
+
+    Keys are not negative, and order each row as the distances would.
+    """
+
+    metric: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(num_query, num_gallery)``."""
+
+    def begun_blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first query, rows to finish)``; a block's memory is that of the one before."""
+
+    def finish(self, rows: np.ndarray, start: int) -> None:
+        """Turn consecutive begun rows, the first being query ``start``, into keys."""
+
+    def to_distance(self, keys: np.ndarray) -> np.ndarray:
+        """The distances that keys stand for, float64."""
+
+
 class BlockDistances:
     """Keys between all queries and the gallery, computed block by block.
 
@@ -126,17 +147,22 @@ class BlockDistances:
         return self._query.dtype
 
     def block_rows(self) -> int:
-        """How many queries a block should hold."""
+        """How many queries a block holds at most."""
         num_query, num_gallery = self.shape
-        by_bytes = BLOCK_BYTES // (num_gallery * self.dtype.itemsize)
-        return max(1, min(num_query, BLOCK_ROWS, by_bytes))
+        fitting = BLOCK_BYTES // (num_gallery * self.dtype.itemsize)
+        most = max(1, min(num_query, max(fitting, BLOCK_ROWS)))
+        return -(-num_query // -(-num_query // most))  # blocks of about one size
 
-    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(first query, keys)``; the next block overwrites the keys of this one."""
+    def begun_blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first query, rows to finish)``; a block's memory is that of the one before."""
         rows = self.block_rows()
         buffer = np.empty((rows, self.shape[1]), self.dtype)
         for start in range(0, self.shape[0], rows):
-            block = self.begin(start, min(start + rows, self.shape[0]), buffer)
+            yield start, self.begin(start, min(start + rows, self.shape[0]), buffer)
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first query, keys)``; a block's memory is that of the one before."""
+        for start, block in self.begun_blocks():
             self.finish(block, start)
             yield start, block
 
@@ -152,10 +178,15 @@ class BlockDistances:
         query = self._query[start:stop]
         if self.exact:
             block[:] = cdist(query, self._gallery, "sqeuclidean")
-        elif self.metric == "euclidean":
-            np.matmul(query * query.dtype.type(-2), self._gallery.T, out=block)
+            return block
+        if self.metric == "euclidean":
+            query = query * query.dtype.type(-2)
         else:
-            np.matmul(query * -self._query_scale[start:stop, None], self._gallery.T, out=block)
+            query = query * -self._query_scale[start:stop, None]
+        if len(query) == 1:  # BLAS has another routine for one row, which rounds otherwise
+            block[:] = np.matmul(np.repeat(query, 2, axis=0), self._gallery.T)[:1]
+        else:
+            np.matmul(query, self._gallery.T, out=block)
         return block
 
     def finish(self, rows: np.ndarray, start: int) -> None:
@@ -216,9 +247,10 @@ def _reciprocal_length(norm2: np.ndarray) -> np.ndarray:
 
 
 def _centred(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    mean = gallery.mean(axis=0, dtype=np.float64)
-    total = float(np.vdot(gallery, gallery)) / len(gallery)
-    if float(mean @ mean) < 0.5 * total:
+    # A sample shows well enough how far from the origin the embeddings lie.
+    sample = gallery[:: max(1, len(gallery) // 256)].astype(np.float64)
+    mean = sample.mean(axis=0)
+    if mean @ mean < 0.5 * np.square(sample).sum(axis=1).mean():
         return query, gallery
     centre = mean.astype(gallery.dtype)
     return query - centre, gallery - centre

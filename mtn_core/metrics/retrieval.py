@@ -9,16 +9,19 @@ The rank of a true match is one more than the number of valid gallery rows befor
 from counting smaller distances, not from ordering the gallery.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from mtn_core.errors import DataError
-from mtn_core.metrics.distance import BlockDistances, check_pair, num_workers
+from mtn_core.metrics.distance import BlockDistances, KeyBlocks, check_pair, num_workers
+from mtn_core.metrics.labels import LabelPairs, check_ids, separate_unknown_cameras
+from mtn_core.metrics.ranks import match_ranks
 
+__all__ = ["RetrievalMetrics", "evaluate", "evaluate_blocks", "separate_unknown_cameras"]
 _CHUNK_ROWS = 16  # rows that one worker takes from a block; they fit its cache
-_COUNT_DIRECTLY = 12  # up to this many matches a comparison each beats ordering the nearer part
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,84 +112,53 @@ def evaluate(
         TPAMI 2021 (mINP).
     """
     query, gallery = check_pair(query_embeddings, gallery_embeddings)
+    distances = BlockDistances(query, gallery, metric)
+    return evaluate_blocks(distances, q_pids, g_pids, q_camids, g_camids, max_rank=max_rank)
+
+
+def evaluate_blocks(
+    distances: KeyBlocks,
+    q_pids: np.ndarray,
+    g_pids: np.ndarray,
+    q_camids: np.ndarray,
+    g_camids: np.ndarray,
+    *,
+    max_rank: int = 50,
+) -> RetrievalMetrics:
+    """:func:`evaluate` for distances of any origin, such as re-ranked ones.
+
+    Args:
+        distances: Keys between ``num_query`` queries and ``num_gallery`` gallery rows.
+        q_pids: ``(num_query,)`` integer identities.
+        g_pids: ``(num_gallery,)``.
+        q_camids: ``(num_query,)`` integer cameras.
+        g_camids: ``(num_gallery,)``.
+        max_rank: Length of the CMC curve, at least 1.
+
+    Raises:
+        DataError: Labels of another length, or not whole numbers.
+    """
+    num_query, num_gallery = distances.shape
     labels = LabelPairs(
-        _check_ids("q_pids", q_pids, len(query)),
-        _check_ids("g_pids", g_pids, len(gallery)),
-        _check_ids("q_camids", q_camids, len(query)),
-        _check_ids("g_camids", g_camids, len(gallery)),
+        check_ids("q_pids", q_pids, num_query),
+        check_ids("g_pids", g_pids, num_gallery),
+        check_ids("q_camids", q_camids, num_query),
+        check_ids("g_camids", g_camids, num_gallery),
     )
     if isinstance(max_rank, bool) or not isinstance(max_rank, int | np.integer) or max_rank < 1:
         raise DataError(f"`max_rank` must be a whole number, at least 1; got {max_rank!r}")
-    distances = BlockDistances(query, gallery, metric)
-    rows = _Rows(len(query))
+    rows = _Rows(num_query)
     threads = num_workers()
-    buffer = np.empty((distances.block_rows(), len(gallery)), distances.dtype)
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(query), len(buffer)):
-            stop = min(start + len(buffer), len(query))
-            block = distances.begin(start, stop, buffer)
-            chunks = [
-                pool.submit(_evaluate_rows, distances, labels, rows, start + i, block[i:end])
-                for i, end in _chunks(stop - start)
+        for start, block in distances.begun_blocks():
+            todo = iter(range(0, len(block), _CHUNK_ROWS))
+            work = [
+                pool.submit(_evaluate_chunks, distances, labels, rows, start, block, todo)
+                for _ in range(threads)
             ]
-            for chunk in chunks:
-                chunk.result()
+            for worker in work:
+                worker.result()
     return _summarise(distances, rows, int(max_rank))
-
-
-class LabelPairs:
-    """Which gallery rows share a query's identity, and which of those its camera.
-
-    Args:
-        q_pids: ``(num_query,)`` integers; likewise the others.
-        g_pids: ``(num_gallery,)``.
-        q_camids: ``(num_query,)``.
-        g_camids: ``(num_gallery,)``.
-    """
-
-    def __init__(
-        self, q_pids: np.ndarray, g_pids: np.ndarray, q_camids: np.ndarray, g_camids: np.ndarray
-    ):
-        self._order = np.argsort(g_pids, kind="stable")
-        ordered = g_pids[self._order]
-        self._begin = np.searchsorted(ordered, q_pids, "left")
-        self._length = np.searchsorted(ordered, q_pids, "right") - self._begin
-        self._q_camids, self._g_camids = q_camids, g_camids
-
-    def of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pairs of equal identity of the queries ``start`` to ``stop``.
-
-        Returns:
-            ``(row, column, ignored)``: query counted from ``start`` (ascending), gallery row
-            (ascending within a query), and whether the pair also shares the camera.
-        """
-        length = self._length[start:stop]
-        row = np.repeat(np.arange(stop - start), length)
-        first = np.cumsum(length) - length
-        within = np.arange(len(row)) - first[row]
-        column = self._order[self._begin[start:stop][row] + within]
-        ignored = self._q_camids[start:stop][row] == self._g_camids[column]
-        return row, column, ignored
-
-
-def separate_unknown_cameras(
-    q_names: np.ndarray, q_camids: np.ndarray, g_names: np.ndarray, g_camids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give every image of an unknown camera (0) a camera of its own.
-
-    An unknown camera must not make another image of the vehicle ignored, but the query's own image,
-    which VeRi's gallery contains, must be: one name gets one (negative) camera.
-
-    Returns:
-        ``(q_camids, g_camids)`` int64, the known ones unchanged.
-    """
-    q_camids, g_camids = np.array(q_camids, np.int64), np.array(g_camids, np.int64)
-    names = np.concatenate([np.asarray(q_names, str), np.asarray(g_names, str)])
-    if (q_camids == 0).any() or (g_camids == 0).any():
-        own = -1 - np.unique(names, return_inverse=True)[1].reshape(-1)
-        q_camids = np.where(q_camids == 0, own[: len(q_camids)], q_camids)
-        g_camids = np.where(g_camids == 0, own[len(q_camids) :], g_camids)
-    return q_camids, g_camids
 
 
 class _Rows:
@@ -204,80 +176,57 @@ class _Rows:
         self.nearest_distance = np.full(num_query, np.nan)
 
 
-def _chunks(count: int) -> list[tuple[int, int]]:
-    return [(i, min(i + _CHUNK_ROWS, count)) for i in range(0, count, _CHUNK_ROWS)]
+def _evaluate_chunks(
+    distances: KeyBlocks,
+    labels: LabelPairs,
+    out: _Rows,
+    start: int,
+    block: np.ndarray,
+    todo: Iterator[int],
+) -> None:
+    scratch = np.empty((min(_CHUNK_ROWS, len(block)), block.shape[1]), block.dtype)
+    for i in todo:
+        _evaluate_rows(distances, labels, out, start + i, block[i : i + _CHUNK_ROWS], scratch)
 
 
 def _evaluate_rows(
-    distances: BlockDistances, labels: LabelPairs, out: _Rows, start: int, block: np.ndarray
+    distances: KeyBlocks,
+    labels: LabelPairs,
+    out: _Rows,
+    start: int,
+    keys: np.ndarray,
+    scratch: np.ndarray,
 ) -> None:
-    stop = start + len(block)
-    distances.finish(block, start)
+    """Complete the rows of a begun block, the first being query ``start``, and judge them."""
+    stop = start + len(keys)
+    mine = slice(start, stop)
+    distances.finish(keys, start)
     row, column, ignored = labels.of(start, stop)
-    block[row[ignored], column[ignored]] = np.inf
-    out.num_ignored[start:stop] = np.bincount(row[ignored], minlength=len(block))
+    keys[row[ignored], column[ignored]] = np.inf
+    out.num_ignored[mine] = np.bincount(row[ignored], minlength=len(keys))
+    out.nearest[mine] = keys.argmin(axis=1)
+    out.nearest_distance[mine] = keys[np.arange(len(keys)), out.nearest[mine]]
     row, column = row[~ignored], column[~ignored]
-    counts = np.bincount(row, minlength=len(block))
+    counts = np.bincount(row, minlength=len(keys))
+    out.num_matches[mine] = counts
+    if not len(row):
+        return
+    order = np.lexsort((column, keys[row, column], row))
+    row, column = row[order], column[order]
+    ranks = match_ranks(keys, row, column, scratch)
     ends = np.cumsum(counts)
-    out.num_matches[start:stop] = counts
-    keys = block[row, column]
-    nearest = block.argmin(axis=1)
-    nearest_key = block[np.arange(len(block)), nearest]
-    out.nearest[start:stop] = np.where(nearest_key < np.inf, nearest, -1)
-    out.nearest_distance[start:stop] = np.where(nearest_key < np.inf, nearest_key, np.nan)
-    scratch = np.empty(block.shape[1], block.dtype)
-    for i, (end, count) in enumerate(zip(ends.tolist(), counts.tolist(), strict=True)):
-        if not count:
-            continue
-        mine = slice(end - count, end)
-        ranks = match_ranks(block[i], column[mine], keys[mine], scratch)
-        first = int(ranks.argmin())
-        out.first_match[start + i] = column[end - count + first]
-        out.first_match_distance[start + i] = keys[end - count + first]
-        ranks.sort()
-        out.first_match_rank[start + i] = ranks[0]
-        out.ap[start + i] = (np.arange(1, count + 1) / ranks).sum() / count
-        out.inp[start + i] = count / ranks[-1]
+    hits = np.arange(1, len(row) + 1) - (ends - counts)[row]
+    has = counts > 0
+    found = start + np.flatnonzero(has)
+    first, last = (ends - counts)[has], ends[has] - 1
+    out.ap[found] = np.add.reduceat(hits / ranks, first) / counts[has]
+    out.inp[found] = counts[has] / ranks[last]
+    out.first_match_rank[found] = ranks[first]
+    out.first_match[found] = column[first]
+    out.first_match_distance[found] = keys[row[first], column[first]]
 
 
-def match_ranks(
-    keys: np.ndarray, columns: np.ndarray, matches: np.ndarray, scratch: np.ndarray
-) -> np.ndarray:
-    """Ranks, from 1, of some columns of one row of keys; equal keys rank by column.
-
-    Args:
-        keys: ``(num_gallery,)``, infinite where the row is ignored.
-        columns: ``(M,)`` integers whose ranks are asked for.
-        matches: ``(M,)``, ``keys[columns]``.
-        scratch: Like ``keys``; overwritten.
-
-    Returns:
-        ``(M,)`` int64.
-    """
-    if len(columns) <= _COUNT_DIRECTLY:
-        return np.array([_count_before(keys, c) for c in columns.tolist()], np.int64) + 1
-    # Nothing behind the last match is looked at; what lies before it is counted at all matches
-    # together, through a copy of the values in ascending order.
-    nearer = keys <= matches.max()
-    count = int(np.count_nonzero(nearer))
-    if 2 * count < len(keys):
-        scratch = keys[nearer]
-    else:
-        scratch[:] = keys
-    scratch.sort()
-    before = scratch.searchsorted(matches, "left")
-    tied = scratch.searchsorted(matches, "right") - before > 1
-    for i in np.flatnonzero(tied).tolist():
-        before[i] = _count_before(keys, columns[i])
-    return before + 1
-
-
-def _count_before(keys: np.ndarray, column: int) -> int:
-    key = keys[column]
-    return np.count_nonzero(keys[:column] <= key) + np.count_nonzero(keys[column + 1 :] < key)
-
-
-def _summarise(distances: BlockDistances, rows: _Rows, max_rank: int) -> RetrievalMetrics:
+def _summarise(distances: KeyBlocks, rows: _Rows, max_rank: int) -> RetrievalMetrics:
     matched = rows.num_matches > 0
     if matched.any():
         first = np.bincount(np.minimum(rows.first_match_rank[matched] - 1, max_rank))
@@ -297,19 +246,10 @@ def _summarise(distances: BlockDistances, rows: _Rows, max_rank: int) -> Retriev
         first_match_rank=rows.first_match_rank,
         first_match=rows.first_match,
         first_match_distance=distances.to_distance(rows.first_match_distance),
-        nearest=rows.nearest,
-        nearest_distance=distances.to_distance(rows.nearest_distance),
+        nearest=np.where(np.isfinite(rows.nearest_distance), rows.nearest, -1),
+        nearest_distance=np.where(
+            np.isfinite(rows.nearest_distance), distances.to_distance(rows.nearest_distance), np.nan
+        ),
         num_gallery=distances.shape[1],
         metric=distances.metric,
     )
-
-
-def _check_ids(name: str, ids: np.ndarray, length: int) -> np.ndarray:
-    ids = np.asarray(ids)
-    if ids.dtype.kind not in "iu":
-        raise DataError(f"`{name}` must be whole numbers, got an array of {ids.dtype}")
-    if ids.shape != (length,):
-        raise DataError(
-            f"`{name}` must have one entry per embedding, shape ({length},); got {ids.shape}"
-        )
-    return ids.astype(np.int64, copy=False)

@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtn_core.errors import DataError
-from mtn_core.metrics import distance, retrieval
-from mtn_core.metrics.retrieval import evaluate, match_ranks, separate_unknown_cameras
+from mtn_core.metrics import distance, ranks, retrieval
+from mtn_core.metrics.labels import separate_unknown_cameras
+from mtn_core.metrics.ranks import match_ranks
+from mtn_core.metrics.retrieval import evaluate
 
+COUNTING = st.sampled_from(["each", "nearer", "all"])
 FIELDS = ("ap", "inp", "first_match_rank", "nearest", "cmc", "mAP", "mINP")
 
 
@@ -126,13 +129,16 @@ def experiments(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(experiments(), st.booleans(), st.booleans(), st.integers(1, 7))
-def test_equals_full_sort(naive, experiment, blas, sort_nearer, block_rows):
+@given(experiments(), st.booleans(), COUNTING, st.integers(1, 7))
+def test_equals_full_sort(naive, experiment, blas, counting, block_rows):
     query, gallery, q_pids, g_pids, q_camids, g_camids, max_rank = experiment
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distance, "EXACT_WORK", 0 if blas else 1e12)
         patch.setattr(distance, "BLOCK_ROWS", block_rows)
-        patch.setattr(retrieval, "_COUNT_DIRECTLY", 0 if sort_nearer else 10**6)
+        patch.setattr(distance, "BLOCK_BYTES", 1)
+        patch.setattr(retrieval, "_CHUNK_ROWS", 2)
+        patch.setattr(ranks, "COUNT_DIRECTLY", 10**6 if counting == "each" else 0)
+        patch.setattr(ranks, "NEARER_PART", 2 if counting == "nearer" else 0)
         result = evaluate(*experiment[:6], max_rank=max_rank)
     wanted = naive.evaluate(
         naive.distance_matrix(query, gallery, "euclidean"),
@@ -171,19 +177,23 @@ def test_zero_vector_under_cosine_is_orthogonal_to_all():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 50), st.integers(1, 6))
-def test_match_ranks_equal_stable_argsort(seed, count, spread):
+@given(st.integers(0, 2**31), st.integers(1, 50), st.integers(1, 6), COUNTING)
+def test_match_ranks_equal_stable_argsort(seed, count, spread, counting):
     rng = np.random.default_rng(seed)
-    keys = rng.integers(0, spread + 1, 50).astype(np.float32)
-    columns = rng.choice(50, count, replace=False)
-    keys[rng.random(50) < 0.2] = np.inf
-    columns = columns[np.isfinite(keys[columns])]
-    if not len(columns):
-        return
-    wanted = np.empty(50, int)
-    wanted[np.argsort(keys, kind="stable")] = np.arange(1, 51)
-    ranks = match_ranks(keys.copy(), columns, keys[columns], np.empty_like(keys))
-    np.testing.assert_array_equal(ranks, wanted[columns])
+    keys = rng.integers(0, spread + 1, (3, 50)).astype(np.float32)
+    keys[rng.random(keys.shape) < 0.2] = np.inf
+    chosen = np.zeros(keys.shape, bool)
+    chosen.flat[rng.choice(keys.size, count, replace=False)] = True
+    row, column = np.nonzero(chosen & np.isfinite(keys))
+    wanted = np.empty(keys.shape, int)
+    np.put_along_axis(
+        wanted, np.argsort(keys, axis=1, kind="stable"), np.arange(1, 51)[None], axis=1
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranks, "COUNT_DIRECTLY", 10**6 if counting == "each" else 0)
+        patch.setattr(ranks, "NEARER_PART", 2 if counting == "nearer" else 0)
+        found = match_ranks(keys, row, column)
+    np.testing.assert_array_equal(found, wanted[row, column])
 
 
 def test_evaluation_is_repeatable_to_the_bit():
@@ -193,6 +203,14 @@ def test_evaluation_is_repeatable_to_the_bit():
     once, twice = (evaluate(query, gallery, *ids) for _ in range(2))
     for field in dataclasses.fields(once):
         np.testing.assert_array_equal(getattr(once, field.name), getattr(twice, field.name))
+
+
+def test_one_query_alone_has_the_keys_that_it_has_in_a_block(monkeypatch):
+    monkeypatch.setattr(distance, "EXACT_WORK", 0)
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.standard_normal((n, 256), dtype=np.float32) for n in (40, 1000))
+    blocks = distance.BlockDistances(query, gallery)
+    np.testing.assert_array_equal(blocks.keys(7, 8), blocks.keys(0, 40)[7:8])
 
 
 def test_unknown_camera_ignores_only_the_image_itself():

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from mtn_core.metrics.retrieval import LabelPairs
+from mtn_core.metrics.labels import LabelPairs
 
 
 @pytest.fixture(scope="module")
