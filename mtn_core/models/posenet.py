@@ -166,13 +166,13 @@ class PoseEstNet(nn.Cell):
         before = [expanded]
         for stage, num_modules in zip((2, 3, 4), config.modules, strict=True):
             channels = widths[:stage]
-            self.insert_child_to_cell(f"transition{stage - 1}", _transition(before, channels))
+            setattr(self, f"transition{stage - 1}", _transition(before, channels))
             modules = []
             for i in range(num_modules):
                 is_last = stage == 4 and i == num_modules - 1
                 outputs = 1 if is_last else stage
                 modules.append(ExchangeModule(channels, size, config.blocks, outputs))
-            self.insert_child_to_cell(f"stage{stage}", nn.SequentialCell(modules))
+            setattr(self, f"stage{stage}", nn.SequentialCell(modules))
             before = channels
         self.final_layer = nn.Conv2d(
             config.width,
