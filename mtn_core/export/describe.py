@@ -1,0 +1,104 @@
+"""What ``model.json`` will say about the model of a checkpoint."""
+
+from collections.abc import Sequence
+
+from mtn_core.data.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
+from mtn_core.engine.checkpoint import Checkpoint
+from mtn_core.export.model_json import (
+    BATCH,
+    HEATMAPS,
+    IMAGE,
+    KEYPOINTS,
+    OUTPUT_NAMES,
+    SEGMENTS,
+    ModelSpec,
+    TensorSpec,
+    channel_names,
+    hash_of_pids,
+)
+from mtn_core.files import sha256_of
+from mtn_core.models.multitask import EMBEDDING_SIZE, KEYPOINT_VALUES
+from mtn_core.models.preprocess import IMAGE_MEAN, IMAGE_STD, MAP_MEAN, MAP_STD
+from mtn_core.runs import describe_environment
+
+_VERSIONS = ("mindspore", "onnxruntime-gpu", "numpy")
+
+
+def create_spec(checkpoint: Checkpoint) -> ModelSpec:
+    """Describe the model of a checkpoint, before any file of it is written.
+
+    Raises:
+        CheckpointError: The checkpoint does not say which network it belongs to.
+    """
+    network = checkpoint.model_config
+    channels = channel_names(network)
+    size = network.image_size
+    maps = {}
+    for key, used, count in (
+        (HEATMAPS, network.heatmaps, NUM_KEYPOINTS),
+        (SEGMENTS, network.segments, NUM_SEGMENTS),
+    ):
+        if used:
+            shape = (BATCH, count, MAP_SIZE, MAP_SIZE)
+            maps[key] = TensorSpec(shape=shape, dtype="uint8", content=f"grey {key}, 0..255")
+    keypoints = TensorSpec(
+        shape=(BATCH, KEYPOINT_VALUES),
+        dtype="float32",
+        content="x/width-0.5, y/height-0.5, confidence-0.5 of every keypoint"
+        + ("" if network.keypoints else "; this network ignores them"),
+    )
+    stack = TensorSpec(
+        shape=(BATCH, len(channels), size, size),
+        dtype="float32",
+        content="`channels`, normalised: RGB by image_mean and image_std, maps by map_mean and "
+        "map_std, each after division by 255",
+    )
+    pixels = TensorSpec(
+        shape=(BATCH, size, size, 3), dtype="uint8", content="RGB crop resized to this size"
+    )
+    widths = (network.num_ids, network.num_colors, network.num_types, EMBEDDING_SIZE)
+    contents = (
+        "logits of `pids`",
+        "logits of `color_names`",
+        "logits of `type_names`",
+        f"identity feature; compare with {checkpoint.meta.get('metric', 'euclidean')} distance",
+    )
+    pids = tuple(int(p) for p in checkpoint.meta.get("pids", ()))
+    environment = describe_environment()
+    return ModelSpec(
+        name=file_stem(network.heatmaps, network.segments),
+        network=network,
+        inputs={IMAGE: stack, KEYPOINTS: keypoints},
+        pixel_inputs={IMAGE: pixels, **maps, KEYPOINTS: keypoints},
+        outputs={
+            name: TensorSpec(shape=(BATCH, width), dtype="float32", content=content)
+            for name, width, content in zip(OUTPUT_NAMES, widths, contents, strict=True)
+        },
+        channels=channels,
+        image_mean=IMAGE_MEAN,
+        image_std=IMAGE_STD,
+        map_mean=MAP_MEAN,
+        map_std=MAP_STD,
+        map_size=MAP_SIZE,
+        color_names=_class_names(COLOR_NAMES, network.num_colors),
+        type_names=_class_names(TYPE_NAMES, network.num_types),
+        pids=pids,
+        pids_sha256=hash_of_pids(pids),
+        metric=checkpoint.meta.get("metric", "euclidean"),
+        checkpoint_sha256=sha256_of(checkpoint.path),
+        config_sha256=checkpoint.meta.get("config_sha256"),
+        recipe=checkpoint.meta.get("recipe"),
+        epoch=checkpoint.meta.get("epoch"),
+        seed=checkpoint.meta.get("seed"),
+        commit=environment["git_commit"],
+        versions={name: environment["packages"].get(name) for name in _VERSIONS},
+    )
+
+
+def file_stem(heatmaps: bool, segments: bool) -> str:
+    """Name of the exported files without ending, as the seed has it."""
+    return "MultiTask_export" + "_heatmap" * heatmaps + "_segment" * segments
+
+
+def _class_names(names: Sequence[str], count: int) -> tuple[str, ...]:
+    return tuple(names) if len(names) == count else tuple(f"class {i + 1}" for i in range(count))

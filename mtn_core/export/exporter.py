@@ -1,0 +1,236 @@
+"""From a checkpoint to a folder of model files that are proven to compute the same."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+
+from mtn_core.engine.checkpoint import Checkpoint, create_network, load_checkpoint
+from mtn_core.engine.device import Device
+from mtn_core.engine.embed import NetworkOnPixels, batch_inputs
+from mtn_core.errors import ConfigError, RunFolderError
+from mtn_core.export import mindspore_graphs, onnx_graph, parity
+from mtn_core.export.describe import create_spec
+from mtn_core.export.host_input import model_inputs
+from mtn_core.export.model_card import write_model_card
+from mtn_core.export.model_json import (
+    MODEL_JSON,
+    OUTPUT_NAMES,
+    FileSpec,
+    ModelSpec,
+    check_flags,
+)
+from mtn_core.export.onnx_pixels import add_preprocessing
+from mtn_core.export.onnx_session import OnnxModel
+from mtn_core.files import sha256_of
+
+SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
+MODEL_CARD = "model_card.md"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write beside the plain files.
+
+    Attributes:
+        pixels: An ONNX file that takes uint8 pixels and maps.
+        float16: An ONNX file with half-precision arithmetic.
+        int8: An ONNX file with convolutions in int8; needs ``root`` for calibration.
+        root: Data set: int8 is calibrated on its training split, and the accuracy of every ONNX
+            file is measured on its query and gallery.
+        batch_size: Images a run when accuracy is measured.
+    """
+
+    pixels: bool = False
+    float16: bool = False
+    int8: bool = False
+    root: Path | None = None
+    batch_size: int = 32
+
+
+def export_checkpoint(
+    ckpt_path: Path,
+    out: Path,
+    formats: Sequence[str],
+    device: Device,
+    options: ExportOptions | None = None,
+    *,
+    heatmaps: bool | None = None,
+    segments: bool | None = None,
+    overwrite: bool = False,
+    echo: Callable[[str], None] = lambda line: None,
+) -> ModelSpec:
+    """Export a checkpoint, prove parity, write ``model.json`` and ``model_card.md``.
+
+    Everything is made in a hidden folder first; ``out`` sees whole, proven files or none.
+
+    Args:
+        ckpt_path: Written by training.
+        out: Folder for the files.
+        formats: Some of ``MINDIR``, ``ONNX``, ``AIR``.
+        device: From :func:`mtn_core.engine.device.setup_device`.
+        options: What to write beside the plain files.
+        heatmaps: What the caller believes the network sees; checked against the checkpoint.
+        segments: Likewise.
+        overwrite: Replace files of an earlier export.
+        echo: Told about progress and differences.
+
+    Returns:
+        What ``model.json`` says.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read, or is of another network.
+        ConfigError: The flags are not those of the checkpoint, or contradict each other.
+        DeviceError: AIR was asked for elsewhere than on Ascend.
+        ParityError: A float32 file differs from the network by more than 1e-4.
+        RunFolderError: ``out`` holds an export.
+    """
+    options = options or ExportOptions()
+    _check_options(formats, options)
+    mindspore_graphs.check_formats(formats, device)
+    checkpoint = load_checkpoint(ckpt_path)
+    spec = create_spec(checkpoint)
+    check_flags(spec, ckpt_path, heatmaps=heatmaps, segments=segments)
+    out = Path(out)
+    if (out / MODEL_JSON).exists() and not overwrite:
+        raise RunFolderError(
+            f"{out} already holds an export; choose another folder or give --overwrite"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    work = out / f".{spec.name}-unfinished"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        spec = _Exporter(checkpoint, spec, work, options, echo).run(formats)
+        spec.write(work)
+        write_model_card(spec, work / MODEL_CARD)
+        # model.json comes last: where it is, the rest is complete.
+        for name in (*spec.files, MODEL_CARD, MODEL_JSON):
+            (work / name).replace(out / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return spec
+
+
+class _Exporter:
+    """Writes the files of one export into a folder and measures each."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        spec: ModelSpec,
+        folder: Path,
+        options: ExportOptions,
+        echo: Callable[[str], None],
+    ):
+        self.checkpoint, self.spec, self.folder = checkpoint, spec, folder
+        self.options, self.echo = options, echo
+        self.batch = parity.sample_batch(spec)
+        self.reference = _run_network(checkpoint, self.batch)
+        self.files: dict[str, FileSpec] = {}
+        self.parity: dict[str, dict[str, float]] = {}
+        self.accuracy: dict[str, dict[str, float | None]] = {}
+
+    def run(self, formats: Sequence[str]) -> ModelSpec:
+        """Write and check everything; the finished spec."""
+        if "MINDIR" in formats:
+            path = self._path("MINDIR")
+            mindspore_graphs.write_mindir(self.checkpoint, self.spec, path)
+            outputs = mindspore_graphs.run_mindir(
+                path, model_inputs(self.batch, self.spec, pixels=False)
+            )
+            self._record(path, "MINDIR", outputs)
+        if "AIR" in formats:
+            path = self._path("AIR")
+            mindspore_graphs.write_air(self.checkpoint, self.spec, path)
+            self._record(path, "AIR", None)
+        if "ONNX" in formats:
+            self._write_onnx()
+        return self.spec.model_copy(
+            update={"files": self.files, "parity": self.parity, "accuracy": self.accuracy}
+        )
+
+    def _write_onnx(self) -> None:
+        raw = mindspore_graphs.to_onnx(self.checkpoint, self.spec)
+        self.spec = self.spec.model_copy(update={"opset": onnx_graph.opset_of(raw)})
+        model = onnx_graph.finish_graph(raw, self.spec.to_metadata())
+        self._save_onnx(model, "")
+        if self.options.pixels:
+            self._save_onnx(add_preprocessing(model, self.spec), "_pixels", inputs="pixels")
+        if self.options.float16 or self.options.int8:
+            from mtn_core.export import onnx_precision
+
+            if self.options.float16:
+                small = onnx_precision.to_float16(model)
+                self._save_onnx(small, "_float16", precision="float16")
+            if self.options.int8:
+                batches = onnx_precision.calibration_batches(self.spec, self.options.root)
+                self._save_onnx(onnx_precision.to_int8(model, batches), "_int8", precision="int8")
+
+    def _save_onnx(self, model, ending: str, precision: str = "float32", inputs: str = "stack"):
+        path = self._path("ONNX", ending)
+        onnx_graph.save(model, path)
+        session = OnnxModel(path)
+        self._record(path, "ONNX", session.run(self.batch), precision=precision, inputs=inputs)
+        if self.options.root is not None:
+            from mtn_core.export.onnx_eval import evaluate_onnx
+
+            result = evaluate_onnx(session, self.options.root, batch_size=self.options.batch_size)
+            rank1 = float(result.cmc[0])
+            self.accuracy[path.name] = {
+                "mAP": result.mAP if np.isfinite(result.mAP) else None,
+                "rank1": rank1 if np.isfinite(rank1) else None,
+            }
+            self.echo(f"{path.name}: mAP {result.mAP:.2%}, Rank-1 {rank1:.2%}")
+
+    def _record(
+        self,
+        path: Path,
+        file_format: str,
+        outputs: dict[str, np.ndarray] | None,
+        precision: str = "float32",
+        inputs: str = "stack",
+    ) -> None:
+        self.files[path.name] = FileSpec(
+            format=file_format,
+            precision=precision,
+            inputs=inputs,
+            sha256=sha256_of(path),
+            bytes=path.stat().st_size,
+        )
+        if outputs is None:
+            self.echo(f"{path.name}: written; an AIR file cannot be run here to compare it")
+            return
+        found = parity.differences(self.reference, outputs)
+        if precision == "float32":
+            parity.check_parity(path.name, found)
+        self.parity[path.name] = found
+        self.echo(
+            f"{path.name}: largest difference to the training network {parity.largest(found):.2e}"
+        )
+
+    def _path(self, file_format: str, ending: str = "") -> Path:
+        return self.folder / f"{self.spec.name}{ending}{SUFFIXES[file_format]}"
+
+
+def _run_network(checkpoint: Checkpoint, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    cell = NetworkOnPixels(create_network(checkpoint))
+    cell.set_train(False)
+    tensors = [ms.Tensor(a) for a in batch_inputs(batch, checkpoint.model_config)]
+    return {n: o.asnumpy() for n, o in zip(OUTPUT_NAMES, cell(*tensors), strict=True)}
+
+
+def _check_options(formats: Sequence[str], options: ExportOptions) -> None:
+    unknown = [f for f in formats if f not in SUFFIXES]
+    if unknown or not formats:
+        raise ConfigError(f"--file_format must be some of {', '.join(SUFFIXES)}; got {formats}")
+    extra = [n for n in ("pixels", "float16", "int8") if getattr(options, n)]
+    if extra and "ONNX" not in formats:
+        raise ConfigError(f"--{extra[0]} is a kind of ONNX file; add ONNX to --file_format")
+    if options.int8 and options.root is None:
+        raise ConfigError(
+            "--int8 measures its scales on training images; give --root, the folder with veri/"
+        )
