@@ -1,6 +1,7 @@
 """Batches of crops and keypoint targets, decoded and augmented in the background."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -98,8 +99,8 @@ class PoseTrainLoader:
         """Yield ``image (N, S, S, 3) uint8``, ``target (N, 36, 4) float32``, ``index (N,)``."""
         self.close()
         jobs = [(s, r) for s, r in enumerate(self.rows(self._epoch)) if s >= self._start_step]
-        self._prefetcher = Prefetcher(self._load, self.num_workers, depth=self.num_workers + 2)
-        return self._prefetcher.run(jobs)
+        self._prefetcher = _prefetch(jobs, self._load, self.num_workers)
+        return iter(self._prefetcher)
 
     def close(self) -> None:
         """End the background threads."""
@@ -165,8 +166,8 @@ class CropLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Yield ``image (N, S, S, 3) uint8``, ``size (N, 2) int32``, ``index (N,) int32``."""
         self.close()
-        self._prefetcher = Prefetcher(self._load, self.num_workers, depth=self.num_workers + 1)
-        return self._prefetcher.run(list(self._batches))
+        self._prefetcher = _prefetch(list(self._batches), self._load, self.num_workers)
+        return iter(self._prefetcher)
 
     def close(self) -> None:
         """End the background threads."""
@@ -183,6 +184,17 @@ class CropLoader:
                 size[position] = pixels.shape[1::-1]
                 image[position] = transform_crop(pixels, self.image_size)
         return {"image": image, "size": size, "index": rows.astype(np.int32)}
+
+
+def _prefetch(jobs: Sequence[Any], load: Callable[[Any], Batch], num_workers: int) -> Prefetcher:
+    """Loads batches ahead; the threads that decode also read, for crops are small files."""
+    return Prefetcher(
+        jobs,
+        lambda job: None,
+        lambda job, _: load(job),
+        num_workers=num_workers,
+        depth=num_workers + 2,
+    )
 
 
 def _shares(weights: Sequence[float], total: int) -> np.ndarray:
