@@ -46,7 +46,8 @@ def read_train_csv(run_dir: str | Path) -> pd.DataFrame | None:
 def list_loss_columns(frame: pd.DataFrame) -> list[str]:
     """The columns that hold the loss and its parts, ``loss`` first."""
     parts = [name for name in frame.columns if name not in (*_NOT_LOSSES, "loss")]
-    return ["loss", *(name for name in parts if pd.api.types.is_numeric_dtype(frame[name]))]
+    parts = [name for name in parts if pd.api.types.is_numeric_dtype(frame[name])]
+    return ["loss", *(name for name in parts if "loss" in name)]
 
 
 def plot_training_curves(
@@ -103,12 +104,31 @@ def plot_learning_rate(ax: Axes, frame: pd.DataFrame, *, title: str = "Learning 
     return ax
 
 
+def plot_triplets(ax: Axes, frame: pd.DataFrame) -> Axes:
+    """Draw the share of anchors whose hardest triplet still has a loss."""
+    ax.plot(count_steps(frame), _smooth(frame["active_triplets"]))
+    ax.set(xlabel="step", ylabel="share of anchors", ylim=(0, 1.01))
+    ax.set_title("Active triplets")
+    return ax
+
+
+def plot_distances(ax: Axes, frame: pd.DataFrame) -> Axes:
+    """Draw the mean distance to the hardest positive and to the hardest negative."""
+    for column, label, line in (
+        ("positive_distance", "hardest positive", "-"),
+        ("negative_distance", "hardest negative", "--"),
+    ):
+        ax.plot(count_steps(frame), _smooth(frame[column]), line, label=label)
+    ax.set(xlabel="step", ylabel="distance of embeddings", title="Hardest pairs in the batch")
+    ax.set_ylim(bottom=0)
+    ax.legend()
+    return ax
+
+
 def plot_loss_comparison(ax: Axes, frames: Mapping[str, pd.DataFrame]) -> Axes:
     """Draw the loss of several runs over the steps."""
     for name, frame in frames.items():
-        window = max(1, min(25, len(frame) // 8))
-        smooth = frame["loss"].rolling(window, center=True, min_periods=1).median()
-        ax.plot(count_steps(frame), smooth, label=name)
+        ax.plot(count_steps(frame), _smooth(frame["loss"]), label=name)
     ax.set(xlabel="step", ylabel="loss", title=f"Loss of {len(frames)} runs")
     ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
     ax.legend()
@@ -137,6 +157,11 @@ def plot_validation(ax: Axes, frame: pd.DataFrame, *, title: str = "Validation")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     return ax
+
+
+def _smooth(values: pd.Series) -> pd.Series:
+    window = max(1, min(25, len(values) // 8))
+    return values.rolling(window, center=True, min_periods=1).median()
 
 
 def count_steps(frame: pd.DataFrame) -> np.ndarray:

@@ -1,0 +1,171 @@
+"""Jobs of several processes, started by MindSpore's own launcher, msrun."""
+
+import dataclasses
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtn_core.errors import ConfigError, DeviceError
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+_GRACE_SECONDS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Size and meeting point of a job, in msrun's terms.
+
+    Attributes:
+        worker_num: Processes of the whole job.
+        local_worker_num: Processes on this machine; all of them by default.
+        master_addr: Address of the machine with node rank 0.
+        master_port: A free port there.
+        node_rank: This machine's place; 0 is the master, which also runs the scheduler.
+        cluster_time_out: Seconds to wait for all processes to arrive.
+    """
+
+    worker_num: int = 1
+    local_worker_num: int | None = None
+    master_addr: str = "127.0.0.1"
+    master_port: int = 8118
+    node_rank: int = 0
+    cluster_time_out: int = 300
+
+    def __post_init__(self):
+        local = self.local
+        if self.worker_num < 1 or not 1 <= local <= self.worker_num:
+            raise ConfigError(
+                f"expected 1 <= local workers <= workers; got {local} and {self.worker_num}"
+            )
+
+    @property
+    def local(self) -> int:
+        """Processes on this machine."""
+        return self.worker_num if self.local_worker_num is None else self.local_worker_num
+
+    def msrun_arguments(self, log_dir: Path) -> list[str]:
+        """The launcher's own arguments."""
+        return [
+            f"--worker_num={self.worker_num}",
+            f"--local_worker_num={self.local}",
+            f"--master_addr={self.master_addr}",
+            f"--master_port={self.master_port}",
+            f"--node_rank={self.node_rank}",
+            f"--cluster_time_out={self.cluster_time_out}",
+            f"--log_dir={log_dir}",
+            "--join=True",
+        ]
+
+
+def is_scheduler() -> bool:
+    """Whether this process is the one that msrun starts to introduce the workers to each other."""
+    return os.environ.get("MS_ROLE") == "MS_SCHED"
+
+
+def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Path) -> int:
+    """Run ``python -m module arguments`` in every process of the job, and wait.
+
+    When a process dies the others would wait for it in a collective operation; they are ended.
+
+    Args:
+        cluster: Size and meeting point.
+        module: Module to run; it is also run as the scheduler, see :func:`is_scheduler`.
+        arguments: Its arguments.
+        log_dir: Gets ``worker_RANK.log`` and ``scheduler.log``.
+
+    Returns:
+        0 when every process ended well, else a failing process's exit code.
+
+    Raises:
+        DeviceError: msrun is not installed.
+    """
+    msrun = Path(sys.executable).with_name("msrun")
+    program = str(msrun) if msrun.is_file() else shutil.which("msrun")
+    if program is None:
+        raise DeviceError("msrun is not on PATH; it comes with the mindspore package")
+    log_dir.mkdir(parents=True, exist_ok=True)
+    for pattern in ("*.log", "pid.*", "done.*", "failed.*"):
+        for old in log_dir.glob(pattern):
+            old.unlink()
+    # msrun starts a script with the `python` of PATH; this package's environment must be it.
+    environment = {**os.environ}
+    environment["MTN_LOG_DIR"] = str(log_dir)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    script = Path(__file__).with_name("run_module.py")
+    command = [program, *cluster.msrun_arguments(log_dir), str(script), module, *arguments]
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        return _wait(process, log_dir)
+    except KeyboardInterrupt:
+        _end_group(process)
+        raise
+
+
+def failed_ranks(log_dir: Path) -> list[int]:
+    """Local ranks that failed or are gone, from the files of :mod:`mtn_core.run_module`."""
+    failed = {int(path.suffix[1:]) for path in log_dir.glob("failed.*")}
+    for path in log_dir.glob("pid.*"):
+        # A process ends after it has left its word, so a missing process is looked at first.
+        gone = not _is_alive(int(path.read_text() or 0))
+        if gone and not path.with_name(f"done{path.suffix}").exists():
+            failed.add(int(path.suffix[1:]))
+    return sorted(failed)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        # A killed child that nobody waited for yet is a zombie: gone, but still listed.
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return status != "Z"
+
+
+def _wait(process: subprocess.Popen, log_dir: Path) -> int:
+    while True:
+        code = process.poll()
+        ranks = failed_ranks(log_dir)
+        if code is not None:
+            if code:
+                logger.error("%s", _explain(log_dir, ranks))
+            return code
+        if ranks:
+            time.sleep(2)  # others may fail for reasons of their own; let them say so
+            logger.error("%s; ending the other processes", _explain(log_dir, failed_ranks(log_dir)))
+            _end_group(process)
+            return 1
+        time.sleep(_POLL_SECONDS)
+
+
+def _explain(log_dir: Path, ranks: Sequence[int]) -> str:
+    lines = [f"rank {', '.join(map(str, ranks)) or 'unknown'} failed; logs are in {log_dir}"]
+    for rank in ranks[:1]:
+        log = log_dir / f"worker_{rank}.log"
+        if log.is_file():
+            lines += log.read_text(errors="replace").splitlines()[-15:]
+    return "\n".join(lines)
+
+
+def _end_group(process: subprocess.Popen) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
