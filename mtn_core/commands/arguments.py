@@ -1,6 +1,7 @@
 """Arguments that several commands share, with the seed's spelling."""
 
 import argparse
+from datetime import datetime
 from pathlib import Path
 
 DEVICE_TARGETS = ("CPU", "GPU", "Ascend")
@@ -55,3 +56,10 @@ def add_out(parser: argparse.ArgumentParser, help: str = "run folder to write") 
     parser.add_argument(
         "--overwrite", action="store_true", help="write into a folder that already holds results"
     )
+
+
+def with_default_out(arguments: list[str], name: str) -> list[str]:
+    """Add ``--out runs/NAME-DATE-TIME`` where it is missing; the seed has no such flag."""
+    if any(a == "--out" or a.startswith("--out=") or a in ("-h", "--help") for a in arguments):
+        return arguments
+    return [*arguments, "--out", f"runs/{name}-{datetime.now():%Y%m%d-%H%M%S}"]
