@@ -1,0 +1,207 @@
+"""The commands that make, check and pack data sets."""
+
+import argparse
+from pathlib import Path
+
+from mtn_core.commands.arguments import add_boolean, add_root
+
+SYNTH_SIZES = ("smoke", "demo", "bench")
+_SPLITS = ("train", "query", "test")
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    """Add the parsers of this module's commands."""
+    _register_synth(subparsers)
+    _register_check(subparsers)
+    _register_pack(subparsers)
+    _register_draw_pose(subparsers)
+    _register_prepare_veri(subparsers)
+    _register_prepare(subparsers)
+
+
+def _register_synth(subparsers) -> None:
+    parser = subparsers.add_parser("synth", help="write SynthVeRi, the synthetic data set")
+    add_root(parser)
+    parser.add_argument("--size", choices=SYNTH_SIZES, default="smoke")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=_positive, help="processes (default: all cores)")
+    _add_overwrite(parser)
+    parser.set_defaults(run=run_synth)
+
+
+def _register_check(subparsers) -> None:
+    parser = subparsers.add_parser("check", help="list what is wrong with a data set")
+    add_root(parser)
+    for flag, what in (("heatmapaware", "heatmaps"), ("segmentaware", "segments")):
+        add_boolean(parser, flag, f"demand {what} (default: check them where their folder is)")
+    parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=list(_SPLITS))
+    parser.add_argument("--fast", action="store_true", help="do not open images and maps")
+    parser.set_defaults(run=run_check)
+
+
+def _register_pack(subparsers) -> None:
+    parser = subparsers.add_parser("pack", help="pack images and maps for fast reading")
+    add_root(parser)
+    parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=list(_SPLITS))
+    parser.add_argument("--rows_per_shard", type=_positive, default=4096)
+    _add_overwrite(parser)
+    parser.set_defaults(run=run_pack)
+
+
+def _register_draw_pose(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "draw-pose", help="draw heatmaps and segments from the label files' keypoints"
+    )
+    add_root(parser)
+    parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=list(_SPLITS))
+    parser.add_argument("--workers", type=_positive)
+    _add_overwrite(parser)
+    parser.set_defaults(run=run_draw_pose)
+
+
+def _register_prepare_veri(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "prepare-veri", help="bring the official VeRi download into the layout"
+    )
+    parser.add_argument("--download", type=Path, help="VeRi's folder, with image_train and so on")
+    parser.add_argument("--labels", type=Path, help="folder with PAMTRI's label files")
+    add_root(parser)
+    parser.add_argument("--labels-only", action="store_true", help="write label files only")
+    parser.add_argument("--partial", action="store_true", help="accept counts that differ")
+    _add_placing(parser)
+    parser.set_defaults(run=run_prepare_veri)
+
+
+def _register_prepare(subparsers) -> None:
+    parser = subparsers.add_parser("prepare", help="bring any folder of crops into the layout")
+    parser.add_argument("--images", type=Path, required=True, help="folder with the crops")
+    add_root(parser)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--pattern", help="such as '{pid}_c{camid}_*.jpg' or '{pid}/*.png', below --images"
+    )
+    source.add_argument(
+        "--csv", type=Path, help="table with name, pid and any of camid, color_id, type_id, split"
+    )
+    parser.add_argument("--test_share", type=float, default=0.5, help="share of ids to test with")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skip_bad", action="store_true", help="leave unusable files out")
+    _add_placing(parser)
+    parser.set_defaults(run=run_prepare)
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _add_placing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--copy", action="store_true", help="copy images instead of linking them")
+    _add_overwrite(parser)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+def run_synth(args: argparse.Namespace) -> int:
+    """``mtn synth``."""
+    from mtn_core.data.synthetic import write_synthveri
+
+    counts = write_synthveri(
+        args.root,
+        size=args.size,
+        seed=args.seed,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
+    print(f"SynthVeRi {args.size} in {args.root / 'veri'}")
+    print(", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items()))
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """``mtn check``."""
+    from mtn_core.data.veri import check_dataset
+
+    report = check_dataset(
+        args.root,
+        heatmaps=args.heatmapaware,
+        segments=args.segmentaware,
+        splits=args.splits,
+        decode=not args.fast,
+    )
+    print(report.to_text())
+    return 0 if report.ok else 1
+
+
+def run_pack(args: argparse.Namespace) -> int:
+    """``mtn pack``."""
+    from mtn_core.data.packing import pack_dataset, pack_folder
+
+    manifests = pack_dataset(
+        args.root,
+        splits=args.splits,
+        overwrite=args.overwrite,
+        rows_per_shard=args.rows_per_shard,
+    )
+    for split, manifest in manifests.items():
+        holds = ["images"]
+        holds += ["heatmaps"] if manifest.heatmaps else []
+        holds += ["segments"] if manifest.segments else []
+        size = sum(shard.num_bytes for shard in manifest.shards) / 1e6
+        print(
+            f"{split}: {manifest.rows} samples with {', '.join(holds)}, {size:.1f} MB "
+            f"in {len(manifest.shards)} shards, {pack_folder(args.root, split)}"
+        )
+    return 0
+
+
+def run_draw_pose(args: argparse.Namespace) -> int:
+    """``mtn draw-pose``."""
+    from mtn_core.data.pose_maps import draw_pose
+
+    counts = draw_pose(
+        args.root, splits=args.splits, workers=args.workers, overwrite=args.overwrite
+    )
+    for split, count in counts.items():
+        print(f"{split}: heatmaps and segments of {count} images")
+    return 0
+
+
+def run_prepare_veri(args: argparse.Namespace) -> int:
+    """``mtn prepare-veri``."""
+    from mtn_core.data.prepare_veri import prepare_veri
+
+    report = prepare_veri(
+        args.root,
+        download=args.download,
+        labels=args.labels,
+        labels_only=args.labels_only,
+        partial=args.partial,
+        copy=args.copy,
+        overwrite=args.overwrite,
+    )
+    print(report.to_text(limit=5), end="")
+    return 0
+
+
+def run_prepare(args: argparse.Namespace) -> int:
+    """``mtn prepare``."""
+    from mtn_core.data.prepare import prepare_folder
+
+    report = prepare_folder(
+        args.images,
+        args.root,
+        pattern=args.pattern,
+        csv=args.csv,
+        test_share=args.test_share,
+        seed=args.seed,
+        skip_bad=args.skip_bad,
+        copy=args.copy,
+        overwrite=args.overwrite,
+    )
+    print(report.to_text(), end="")
+    return 0
