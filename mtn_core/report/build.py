@@ -19,7 +19,7 @@ from mtn_core.report.sources import RunSource, load_runs
 from mtn_core.report.tables import Table
 from mtn_core.report.thumbnails import ThumbnailStore
 from mtn_core.report.verdict import describe_against_baselines
-from mtn_core.viz.rank_lists import Ranker
+from mtn_core.viz.ranking import Ranker
 
 _LOG = logging.getLogger(__name__)
 MAX_PICTURE_BYTES = 5_000_000  # leaves room for tables and figures below 8 MB
@@ -172,13 +172,14 @@ def _query_sections(runs: Sequence[RunSource], rows_with_lists: set[int]) -> lis
 def _collect_warnings(runs: Sequence[RunSource], store: ThumbnailStore) -> list[str]:
     several = len(runs) > 1
     warnings = [f"{run.name}: {text}" if several else text for run in runs for text in run.warnings]
-    missing = [name for _, name in store.crops.missing]
+    missing = [f"{split}/{name}" for split, name in store.crops.missing]
     if missing:
         roots = ", ".join(str(root) for root in store.crops.roots) or "no data root recorded"
         shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        count = "1 crop" if len(missing) == 1 else f"{len(missing)} crops"
         warnings.append(
-            f"{len(missing)} crops could not be read ({roots}) and are shown as grey "
-            f"placeholders: {shown}. Give the data root with --root to show them."
+            f"{count} could not be read ({roots}), shown as grey placeholders: {shown}. "
+            "Give the data root with --root to show them."
         )
     return warnings
 

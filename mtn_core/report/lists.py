@@ -11,7 +11,7 @@ from mtn_core.data.vehicle import color_name, type_name
 from mtn_core.report.page import format_percent
 from mtn_core.report.sources import RunSource
 from mtn_core.report.thumbnails import PLACEHOLDER_CLASS, ThumbnailStore
-from mtn_core.viz.rank_lists import RankEntry, Ranker, RankList, select_queries
+from mtn_core.viz.ranking import RankEntry, Ranker, RankList, select_queries
 from mtn_core.viz.style import QUERY
 
 _CODES = {"right": 0, "wrong": 1, "ignored": 2}

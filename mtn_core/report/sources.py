@@ -83,7 +83,7 @@ def load_runs(
         raise ValueError(f"run folder given more than once: {', '.join(sorted(twice))}")
     names = name_runs(folders)
     runs = [
-        _load_run(folder, name, root, baselines)
+        load_run(folder, name=name, root=root, baselines=baselines)
         for folder, name in zip(folders, names, strict=True)
     ]
     check_comparable(runs)
@@ -124,9 +124,19 @@ def _short(value: object) -> str:
     return text[:12] + "…" if len(text) > 40 else text
 
 
-def _load_run(
-    folder: Path, name: str, root: str | Path | None, baselines: Mapping[str, Any] | None
+def load_run(
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    root: str | Path | None = None,
+    baselines: Mapping[str, Any] | None = None,
 ) -> RunSource:
+    """Read one run folder; arguments as for :func:`load_runs`.
+
+    Raises:
+        RunFolderError: The folder has no results.
+    """
+    folder = Path(folder)
     result = RetrievalResult.load(folder)
     warnings: list[str] = []
     config = _read_mapping(folder / "config.yaml", yaml.safe_load, warnings)
@@ -134,7 +144,7 @@ def _load_run(
     if baselines is None:
         baselines = _read_mapping(folder / "baselines.json", json.loads, [])
     return RunSource(
-        name=name,
+        name=name or folder.resolve().name,
         folder=folder,
         result=result,
         crops=CropSource(find_data_root(root, config, environment, result.provenance)),

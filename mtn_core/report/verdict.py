@@ -1,5 +1,6 @@
 """The sentences at the top of a report: what the numbers say, in words, and nothing beyond them."""
 
+import math
 from collections.abc import Mapping
 
 from mtn_core.report.page import format_percent
@@ -33,6 +34,8 @@ def describe_against_baselines(
     """
     if trained is None:
         return ["No trained network was evaluated."]
+    if math.isnan(trained):
+        return ["No query has a match in the gallery, so there is no mAP."]
     sentences = [f"The trained network reaches a mAP of {format_percent(trained)}."]
     comparisons = []
     for name, score in list_baselines(baselines):

@@ -1,0 +1,194 @@
+"""Browsing rank lists: what is selected and shown is decided here, a widget only passes it on.
+
+:class:`RetrievalBrowser` needs no front end. :func:`show_browser` puts ipywidgets before it in
+JupyterLab and returns plain figures where nobody can click (papermill, nbconvert).
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mtn_core.data.vehicle import color_name, type_name
+from mtn_core.results import RetrievalResult
+from mtn_core.viz.crops import CropSource
+from mtn_core.viz.overlay import keypoint_overlay
+from mtn_core.viz.rank_lists import Overlay, draw_rank_lists
+from mtn_core.viz.ranking import SELECTIONS, Ranker, RankList, filter_queries, select_queries
+from mtn_core.viz.style import use_style
+
+ANY = None
+# Set by Jupyter's and VS Code's servers for the kernels that a person looks at.
+_FRONT_END_VARIABLES = ("JPY_SESSION_NAME", "VSCODE_PID")
+
+
+@dataclass(frozen=True)
+class BrowserState:
+    """What the person has chosen.
+
+    Attributes:
+        camid: Camera of the query, None for any; likewise the next two.
+        color_id: True colour of the query.
+        type_id: True type of the query.
+        ap_range: Lowest and highest average precision, both included.
+        order: ``worst``, ``best`` or ``random``.
+        top_k: Images that count in a rank list.
+        reranked: Whether lists are re-ranked.
+        keypoints: Whether keypoints are drawn over the crops.
+        max_queries: Length of the list to choose from.
+    """
+
+    camid: int | None = ANY
+    color_id: int | None = ANY
+    type_id: int | None = ANY
+    ap_range: tuple[float, float] = (0.0, 1.0)
+    order: str = "worst"
+    top_k: int = 10
+    reranked: bool = False
+    keypoints: bool = False
+    max_queries: int = 200
+
+    def __post_init__(self):
+        if self.order not in SELECTIONS:
+            raise ValueError(f"`order` must be one of {', '.join(SELECTIONS)}; got {self.order!r}")
+        low, high = self.ap_range
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"`ap_range` must ascend within 0..1; got {self.ap_range}")
+
+
+class RetrievalBrowser:
+    """Filters queries and draws their rank lists.
+
+    Args:
+        result: A result with embeddings.
+        crops: Where crops are read.
+        rerank: Gives, when first asked for re-ranked lists, a function from a query row to its
+            ``(num_gallery,)`` distances; without it there is no re-ranking.
+        attention: Overlay that draws attention maps.
+    """
+
+    def __init__(
+        self,
+        result: RetrievalResult,
+        crops: CropSource,
+        *,
+        rerank: Callable[[], Callable[[int], np.ndarray]] | None = None,
+        attention: Overlay | None = None,
+    ):
+        self.result = result
+        self.crops = crops
+        self.can_rerank = rerank is not None
+        self._rerank = rerank
+        self._attention = attention
+        self._keypoints = keypoint_overlay(result.query, result.gallery)
+        self._plain = Ranker(
+            result.query, result.gallery, metric=result.protocol.get("metric", "euclidean")
+        )
+        self._reranked: Ranker | None = None
+
+    def options(self, column: str) -> list[tuple[str, int | None]]:
+        """``(label with count, value)`` of a column's values among the queries, ``any`` first."""
+        namer = {"color_id": color_name, "type_id": type_name}.get(
+            column, lambda value: f"camera {value}" if value else "unknown camera"
+        )
+        values, counts = np.unique(self.result.per_query[column], return_counts=True)
+        named = [
+            (f"{namer(int(value))} ({count})", int(value))
+            for value, count in zip(values, counts, strict=True)
+        ]
+        return [(f"any ({self.result.num_query})", ANY), *named]
+
+    def select(self, state: BrowserState) -> list[int]:
+        """Rows of the queries that fit, in the chosen order."""
+        return select_queries(
+            self.result.per_query, state.order, state.max_queries, where=_filters(state)
+        )
+
+    def rank(self, row: int, state: BrowserState) -> RankList:
+        """The rank list of one query.
+
+        Raises:
+            ValueError: Re-ranking is asked for and not available.
+        """
+        if not state.reranked:
+            return self._plain.rank(row, top_k=state.top_k)
+        if self._rerank is None:
+            raise ValueError("this browser was made without `rerank`")
+        if self._reranked is None:
+            self._reranked = Ranker(
+                self.result.query, self.result.gallery, distances=self._rerank()
+            )
+        return self._reranked.rank(row, top_k=state.top_k)
+
+    def label(self, row: int) -> str:
+        """One line that names a query in the list to choose from."""
+        record = self.result.per_query.iloc[row]
+        words = f"{color_name(record['color_id'])} {type_name(record['type_id'])}"
+        return f"AP {record['ap']:.2f}  {record['name']}  {words.replace('unknown', '').strip()}"
+
+    def summarize(self, state: BrowserState) -> str:
+        """How many queries fit and what their mean average precision is."""
+        frame = self.result.per_query
+        fits = filter_queries(frame, _filters(state)) & frame["ap"].notna().to_numpy()
+        if not fits.any():
+            return "No query fits these filters."
+        mean = frame["ap"].to_numpy()[fits].mean()
+        return f"{fits.sum()} of {len(frame)} queries, mAP {mean:.1%} (all: {self.result.mAP:.1%})"
+
+    def draw(self, rows: Iterable[int], state: BrowserState, *, title: str = "") -> Figure:
+        """Draw the rank lists of some queries."""
+        overlay = self._keypoints if state.keypoints else self._attention
+        lists = [self.rank(row, state) for row in rows]
+        with use_style():
+            return draw_rank_lists(lists, self.crops, title=title, overlay=overlay)
+
+    def draw_static(self, state: BrowserState | None = None, *, num: int = 4) -> list[Figure]:
+        """Figures of the worst and the best queries, for where nobody can click."""
+        state = state or BrowserState()
+        figures = []
+        for order in ("worst", "best"):
+            one = dataclasses.replace(state, order=order, max_queries=num)
+            rows = self.select(one)
+            if rows:
+                figures.append(self.draw(rows, one, title=f"{order} of {self.summarize(one)}"))
+        return figures
+
+
+def has_front_end(environ: MutableMapping[str, str] | None = None) -> bool:
+    """Whether this kernel belongs to a front end that a person can click in."""
+    environ = os.environ if environ is None else environ
+    return any(environ.get(name) for name in _FRONT_END_VARIABLES)
+
+
+def show_browser(
+    browser: RetrievalBrowser, *, interactive: bool | None = None, state: BrowserState | None = None
+) -> Any:
+    """The browser as a widget, or as figures where there is no front end.
+
+    Args:
+        browser: What to show.
+        interactive: Whether to make a widget; by default where there is a front end.
+        state: What is chosen at first.
+
+    Returns:
+        An ipywidgets box, or a list of figures.
+    """
+    if interactive is None:
+        interactive = has_front_end()
+    if not interactive:
+        return browser.draw_static(state)
+    from mtn_core.viz.browser_widget import BrowserWidget
+
+    return BrowserWidget(browser, state).box
+
+
+def _filters(state: BrowserState) -> dict[str, object]:
+    chosen = {name: getattr(state, name) for name in ("camid", "color_id", "type_id")}
+    filters: dict[str, object] = {k: v for k, v in chosen.items() if v is not ANY}
+    if state.ap_range != (0.0, 1.0):
+        filters["ap"] = state.ap_range
+    return filters

@@ -1,0 +1,93 @@
+"""ipywidgets in front of :class:`mtn_core.viz.browser.RetrievalBrowser`."""
+
+import io
+
+import ipywidgets as widgets
+
+from mtn_core.viz.browser import BrowserState, RetrievalBrowser
+from mtn_core.viz.ranking import SELECTIONS
+
+
+class BrowserWidget:
+    """ipywidgets controls over a :class:`RetrievalBrowser`; ``box`` is what a notebook shows.
+
+    Attributes:
+        box: The whole widget.
+        controls: The control of each field of :class:`BrowserState`, by name.
+        queries: The list to choose from.
+        summary: How many queries fit.
+        picture: The rank list of the chosen query as PNG.
+    """
+
+    def __init__(self, browser: RetrievalBrowser, state: BrowserState | None = None):
+        state = state or BrowserState()
+        self.browser = browser
+        self.controls = {
+            "camid": widgets.Dropdown(
+                options=browser.options("camid"), value=state.camid, description="camera"
+            ),
+            "color_id": widgets.Dropdown(
+                options=browser.options("color_id"), value=state.color_id, description="colour"
+            ),
+            "type_id": widgets.Dropdown(
+                options=browser.options("type_id"), value=state.type_id, description="type"
+            ),
+            "ap_range": widgets.FloatRangeSlider(
+                value=state.ap_range, min=0, max=1, step=0.05, description="AP",
+                continuous_update=False,
+            ),
+            "order": widgets.ToggleButtons(options=SELECTIONS, value=state.order),
+            "top_k": widgets.IntSlider(
+                value=state.top_k, min=1, max=30, description="images", continuous_update=False
+            ),
+            "reranked": widgets.Checkbox(
+                value=state.reranked and browser.can_rerank,
+                description="re-ranked",
+                disabled=not browser.can_rerank,
+            ),
+            "keypoints": widgets.Checkbox(value=state.keypoints, description="keypoints"),
+        }  # fmt: skip
+        self.summary = widgets.Label()
+        self.queries = widgets.Select(options=[], rows=12, layout=widgets.Layout(width="98%"))
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+        filters = ("camid", "color_id", "type_id", "ap_range", "order")
+        for name, control in self.controls.items():
+            refresh = self._refresh_queries if name in filters else self._refresh_picture
+            control.observe(lambda change, refresh=refresh: refresh(), names="value")
+        self.queries.observe(lambda change: self._refresh_picture(), names="value")
+        left = [self.controls[name] for name in filters]
+        right = [self.controls[name] for name in ("top_k", "reranked", "keypoints")]
+        self.box = widgets.VBox(
+            [
+                widgets.HBox([widgets.VBox(left), widgets.VBox([*right, self.summary])]),
+                self.queries,
+                self.picture,
+            ]
+        )
+        self._is_refilling = False
+        self._refresh_queries()
+
+    def state(self) -> BrowserState:
+        """What is chosen now."""
+        return BrowserState(**{name: control.value for name, control in self.controls.items()})
+
+    def _refresh_queries(self) -> None:
+        state = self.state()
+        self.summary.value = self.browser.summarize(state)
+        options = [(self.browser.label(row), row) for row in self.browser.select(state)]
+        self._is_refilling = True  # the list reports every step of being refilled
+        self.queries.options = options
+        self.queries.value = options[0][1] if options else None
+        self._is_refilling = False
+        self._refresh_picture()
+
+    def _refresh_picture(self) -> None:
+        if self._is_refilling:
+            return
+        row = self.queries.value
+        if row is None:
+            self.picture.value = b""
+            return
+        buffer = io.BytesIO()
+        self.browser.draw([row], self.state()).savefig(buffer, format="png", dpi=110)
+        self.picture.value = buffer.getvalue()

@@ -1,0 +1,110 @@
+import pytest
+
+from mtn_core.results import RetrievalResult
+from mtn_core.viz.browser import BrowserState, RetrievalBrowser, has_front_end, show_browser
+from mtn_core.viz.browser_widget import BrowserWidget
+from mtn_core.viz.crops import CropSource
+
+
+@pytest.fixture
+def result(run_dir):
+    return RetrievalResult.load(run_dir)
+
+
+@pytest.fixture
+def browser(result, run_dir):
+    return RetrievalBrowser(result, CropSource(run_dir.parent / "data"))
+
+
+def test_selection_follows_the_state(browser, result):
+    frame = result.per_query
+    rows = browser.select(BrowserState(camid=3, ap_range=(0.2, 0.8)))
+    assert rows
+    assert (frame.iloc[rows]["camid"] == 3).all()
+    assert frame.iloc[rows]["ap"].between(0.2, 0.8).all()
+    assert frame.iloc[rows]["ap"].is_monotonic_increasing
+    best = browser.select(BrowserState(order="best"))
+    assert frame.iloc[best]["ap"].is_monotonic_decreasing
+    assert len(browser.select(BrowserState(max_queries=3))) == 3
+
+
+def test_options_count_and_name_the_values(browser, result):
+    options = browser.options("color_id")
+    assert options[0] == (f"any ({result.num_query})", None)
+    labels = dict((value, label) for label, value in options)
+    assert labels[-1].startswith("unknown")
+    assert labels[1].startswith("yellow")
+    counts = [int(label.rsplit("(", 1)[1][:-1]) for label, value in options[1:]]
+    assert sum(counts) == result.num_query
+
+
+def test_summary_counts_what_fits(browser):
+    assert "72 of 73 queries" in browser.summarize(BrowserState())
+    assert browser.summarize(BrowserState(ap_range=(0, 0.01))) == "No query fits these filters."
+
+
+def test_reranking_is_made_once_and_only_when_asked_for(result, run_dir):
+    calls = []
+
+    def rerank():
+        calls.append(1)
+        return lambda row: -result.gallery.features[:, 0]
+
+    browser = RetrievalBrowser(result, CropSource(None), rerank=rerank)
+    browser.rank(0, BrowserState())
+    assert not calls
+    first = browser.rank(0, BrowserState(reranked=True)).entries[0]
+    browser.rank(1, BrowserState(reranked=True))
+    assert len(calls) == 1
+    assert first.distance == pytest.approx(-result.gallery.features[:, 0].max(), rel=1e-6)
+
+
+def test_reranking_without_a_way_to_do_it_is_refused(browser):
+    with pytest.raises(ValueError, match="without `rerank`"):
+        browser.rank(0, BrowserState(reranked=True))
+
+
+def test_bad_state_is_refused():
+    with pytest.raises(ValueError, match="worst, best, random"):
+        BrowserState(order="odd")
+    with pytest.raises(ValueError, match="ascend"):
+        BrowserState(ap_range=(0.9, 0.1))
+
+
+def test_front_end_is_known_by_its_server():
+    assert not has_front_end({})
+    assert has_front_end({"JPY_SESSION_NAME": "a.ipynb"})
+
+
+def test_without_a_front_end_there_are_figures(browser):
+    figures = show_browser(browser, interactive=False)
+    assert len(figures) == 2
+    titles = [figure.get_suptitle() for figure in figures]
+    assert titles[0].startswith("worst") and titles[1].startswith("best")
+
+
+def test_widget_filters_selects_and_draws(browser, result):
+    widget = BrowserWidget(browser)
+    worst = browser.select(BrowserState())[0]
+    assert widget.queries.value == worst
+    picture = bytes(widget.picture.value)
+    assert picture.startswith(b"\x89PNG")
+    widget.queries.value = widget.queries.options[3][1]
+    assert bytes(widget.picture.value) != picture
+    widget.controls["camid"].value = 2
+    rows = [row for _, row in widget.queries.options]
+    assert rows and (result.per_query.iloc[rows]["camid"] == 2).all()
+    assert widget.queries.value == rows[0]
+    widget.controls["ap_range"].value = (0, 0.01)
+    assert widget.queries.value is None and widget.picture.value == b""
+
+
+def test_widget_redraws_for_keypoints_and_length(browser):
+    widget = BrowserWidget(browser)
+    plain = bytes(widget.picture.value)
+    widget.controls["keypoints"].value = True
+    dotted = bytes(widget.picture.value)
+    assert dotted != plain
+    widget.controls["top_k"].value = 3
+    assert bytes(widget.picture.value) != dotted
+    assert widget.controls["reranked"].disabled
