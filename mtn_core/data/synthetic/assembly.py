@@ -4,22 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mtn_core.data.synthetic import ends, extras, heavy, panels
 from mtn_core.data.synthetic.bodywork import (
+    Body,
     Solid,
-    arch_radius,
+    cargo_box,
     create_body,
     create_keypoints,
     create_solid,
     wheel_plane,
 )
 from mtn_core.data.synthetic.fleet import Individual
-from mtn_core.data.synthetic.mesh import Faces, Material, Mesh
-from mtn_core.data.synthetic.surfaces import grid_quads
-from mtn_core.data.synthetic.wheels import DARK, add_wheel
-
-UNDER, TUB, CARGO, CABIN, ROOF, MIRROR_LEFT, MIRROR_RIGHT = range(7)
-GLASS = Material((0.012, 0.014, 0.016), 0.07, 1.0)
-PLASTIC = Material((0.03, 0.03, 0.032), 0.03, 0.3)
+from mtn_core.data.synthetic.mesh import Faces, Mesh
+from mtn_core.data.synthetic.parts import TUB, UNDER, part_ranks
+from mtn_core.data.synthetic.shapes import BUS, PICKUP, TRUCK
+from mtn_core.data.synthetic.wheels import add_axle
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,72 +29,86 @@ class Vehicle:
         faces: Grouped by number of corners.
         keypoints: (36, 3) in the car's frame.
         solid: For what hides a keypoint.
-        outline: (n, 3) points whose projection spans the vehicle.
-        shadow: Groups of points, each with a convex shadow.
+        shadow: Groups of points, each with a convex shadow; together they span the vehicle.
         middle: x of the vehicle's middle.
+        cab_rear: Where a truck's cab ends, else ``None``.
     """
 
     faces: list[Faces]
     keypoints: np.ndarray
     solid: Solid
-    outline: np.ndarray
     shadow: list[np.ndarray]
     middle: float
+    cab_rear: float | None
 
     def ranks(self, eye: np.ndarray) -> np.ndarray:
         """Order of the parts for a camera at ``eye`` in the car's frame."""
-        ranks = np.array([0, 3, 5, 6, 8, 10, 10])
-        ranks[MIRROR_RIGHT if eye[1] > 0 else MIRROR_LEFT] = 1
-        return ranks
+        return part_ranks(eye, self.cab_rear)
+
+    @property
+    def outline(self) -> np.ndarray:
+        """(n, 3) points whose projection spans the vehicle."""
+        return np.concatenate(self.shadow)
 
 
 def create_vehicle(individual: Individual) -> Vehicle:
     """Build an individual in 3-D."""
-    shape = individual.model.shape
-    body = create_body(shape)
+    model, marks, paint = individual.model, individual.marks, individual.paint
+    shape, style = model.shape, model.style
+    body = create_body(shape, style.crease)
     mesh = Mesh()
-    paint = individual.paint
-    for shell, part in ((body.tub, TUB), (body.cabin, CABIN)):
-        for wall in shell.walls().values():
-            quads = grid_quads(wall)
-            materials = [paint] * len(quads)
-            if part == TUB:
-                columns = wall.shape[1] - 1
-                materials = [PLASTIC] * columns + [paint] * (len(quads) - columns)
-            mesh.add(quads, materials, part)
-        mesh.add(grid_quads(shell.lid()), paint, part, 1)
-    _glaze(mesh, body)
-    _wheels(mesh, body, individual)
-    outline = np.concatenate([body.tub.left.reshape(-1, 3), body.cabin.left.reshape(-1, 3)])
-    outline = np.concatenate([outline, outline * [1, -1, 1]])
+    panels.add_walls(mesh, body, style, marks, paint)
+    panels.add_arches(mesh, body, style)
+    panels.add_side_windows(mesh, body, style, marks)
+    panels.add_doors(mesh, body, style, paint)
+    panels.add_patch(mesh, body, marks)
+    ends.add_windscreens(mesh, body, marks)
+    ends.add_front(mesh, body, style, marks, paint)
+    if shape.type_id == TRUCK:
+        heavy.add_truck_load(mesh, body, marks, paint)
+        heavy.add_cab_details(mesh, body, marks)
+    else:
+        ends.add_rear(mesh, body, style, marks, paint)
+    if shape.type_id == PICKUP:
+        heavy.add_pickup_bed(mesh, body, marks, paint)
+    if shape.type_id == BUS:
+        heavy.add_bus_details(mesh, body, style, marks, paint)
+    extras.add_mirrors(mesh, body, marks, paint)
+    extras.add_roof(mesh, body, style, marks, paint)
+    extras.add_stripes(mesh, body, marks)
+    extras.add_stickers(mesh, body, marks)
+    _add_wheels(mesh, body, individual)
     return Vehicle(
         faces=mesh.finish(),
         keypoints=create_keypoints(body),
         solid=create_solid(body),
-        outline=np.concatenate([outline, body.tub.walls()["front"].reshape(-1, 3)]),
-        shadow=[outline],
+        shadow=_shadow_groups(body),
         middle=0.5 * (shape.rear_low[0] + shape.front_low[0]),
+        cab_rear=shape.cab_rear if shape.type_id == TRUCK else None,
     )
 
 
-def _glaze(mesh, body) -> None:
-    a = np.linspace(0.02, 0.98, 9)
-    for side in (1, -1):
-        t = np.array([[0.06], [0.45], [0.86]])
-        grid = body.cabin.side_at(a[None, ::-1] if side == 1 else a[None], t, side)
-        mesh.add(grid_quads(grid), GLASS, CABIN, 2)
-    for name in ("front", "rear"):
-        wall = body.cabin.walls()[name][:-2]
-        mesh.add(grid_quads(wall), GLASS, CABIN, 2)
+def _add_wheels(mesh: Mesh, body: Body, individual: Individual) -> None:
+    shape, marks = body.shape, individual.marks
+    for number, x in enumerate((0.0, shape.wheelbase)):
+        loose = shape.type_id == TRUCK and number == 0
+        add_axle(
+            mesh, x, wheel_plane(shape), shape.wheel_radius, marks.wheel,
+            6.3 * marks.load[number], (UNDER, UNDER if loose else TUB),
+            width=0.45 if loose else 0.2,
+        )  # fmt: skip
 
 
-def _wheels(mesh, body, individual) -> None:
-    shape = body.shape
-    radius = arch_radius(shape)
-    angle = np.linspace(0, np.pi, 11)
-    for x in (0.0, shape.wheelbase):
-        z = shape.wheel_radius
-        arc = np.stack([x - radius * np.cos(angle), z + radius * np.sin(angle)], axis=1)
-        points = np.concatenate([[(x - radius, shape.sill)], arc, [(x + radius, shape.sill)]])
-        mesh.add(body.tub.side(points), DARK, TUB, 5, mirror=True)
-        add_wheel(mesh, x, wheel_plane(shape), z, individual.marks["wheel"], 0.3, (UNDER, TUB))
+def _shadow_groups(body: Body) -> list[np.ndarray]:
+    both = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]])
+    groups = []
+    for shell in (body.tub, body.cabin):
+        walls = shell.walls()
+        points = [walls[name].reshape(-1, 3)[::2] for name in ("left", "right", "front", "rear")]
+        groups.append(np.concatenate(points))
+    groups[0] = np.concatenate([groups[0], groups[0] * [1, 1, 0]])
+    if body.shape.type_id == TRUCK:
+        (x0, x1), (z0, z1), half = cargo_box(body.shape)
+        corners = [(x, half, z) for x in (x0, x1) for z in (0.1, z0, z1)]
+        groups.append((np.array(corners)[None] * both[:, None]).reshape(-1, 3))
+    return groups

@@ -37,7 +37,7 @@ def _curve(points: list[tuple[float, float]]) -> PchipInterpolator:
     return PchipInterpolator(xs, zs)
 
 
-def create_body(shape: Shape) -> Body:
+def create_body(shape: Shape, crease: float = 0.01) -> Body:
     """Build the shells so that the keypoints fall on the shape's profile."""
     boxy = shape.type_id in (VAN, BUS, TRUCK)
     cab_rear = shape.cab_rear if shape.type_id == TRUCK else None
@@ -76,10 +76,13 @@ def create_body(shape: Shape) -> Body:
     rings = [
         Ring(0.00, hw - 0.07, tip_rear + 0.07, tip_front - 0.10, bulge_rear, bulge_front),
         Ring(0.10, hw - 0.03, tip_rear + 0.02, tip_front - 0.03, bulge_rear, bulge_front),
-        Ring(0.28, hw - 0.005, tip_rear, tip_front, bulge_rear, bulge_front),
-        Ring(0.48, hw, _mix(tip_rear, top_rear, 0.2), tip_front - 0.01, bulge_rear, bulge_front),
-        Ring(0.68, hw - 0.005, _mix(tip_rear, top_rear, 0.5),
+        Ring(0.28, hw - 0.004, tip_rear, tip_front, bulge_rear, bulge_front),
+        Ring(0.48, hw - crease, _mix(tip_rear, top_rear, 0.2), tip_front - 0.01, bulge_rear,
+             bulge_front),
+        Ring(0.68, hw, _mix(tip_rear, top_rear, 0.5),
              _mix(tip_front, top_front, 0.55), bulge_rear, bulge_front),
+        Ring(0.71, hw - 0.006 - 0.5 * crease, _mix(tip_rear, top_rear, 0.55),
+             _mix(tip_front, top_front, 0.6), bulge_rear, bulge_front),
         Ring(0.86, hw - 0.02 - 0.2 * lean, _mix(tip_rear, top_rear, 0.8),
              _mix(tip_front, top_front, 0.85), bulge_rear, 0.8 * bulge_front),
         Ring(0.96, hw - 0.03 - 0.4 * lean, top_rear, top_front, bulge_rear, 0.7 * bulge_front),

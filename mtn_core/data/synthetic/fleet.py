@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mtn_core.data.synthetic.marks import Marks, create_marks
+from mtn_core.data.synthetic.materials import linear
 from mtn_core.data.synthetic.mesh import Material
 from mtn_core.data.synthetic.shapes import Shape, create_shape
+from mtn_core.data.synthetic.style import Style, create_style
 
 # sRGB shades of VeRi's colours 1..10.
 _SHADES = (
@@ -31,7 +34,7 @@ class CarModel:
 
     index: int
     shape: Shape
-    style: dict
+    style: Style
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +44,9 @@ class Individual:
     pid: int
     model: CarModel
     color_id: int
+    shade: int
     paint: Material
-    marks: dict
+    marks: Marks
 
     @property
     def type_id(self) -> int:
@@ -50,26 +54,25 @@ class Individual:
         return self.model.shape.type_id
 
 
-def linear(rgb) -> tuple[float, float, float]:
-    """Linear albedo of an sRGB colour 0..255."""
-    return tuple(float((c / 255) ** 2.2) * 0.9 + 0.003 for c in rgb)
+def create_individual(
+    pid: int, model: CarModel, color_id: int, shade: int, rng: np.random.Generator
+) -> Individual:
+    """Give a model a colour and its own marks.
 
-
-def create_individual(pid: int, model: CarModel, color_id: int, shade: int, rng) -> Individual:
-    """Give a model a colour and its own marks."""
+    Args:
+        pid: Identity, from 1.
+        model: Shape and style.
+        color_id: VeRi colour, 1..10.
+        shade: Which of the colour's shades, and how metallic; equal numbers are equal paint.
+        rng: For the marks.
+    """
+    mix = np.random.default_rng([color_id, shade])
     shades = _SHADES[color_id - 1]
-    paint = Material(linear(shades[shade % len(shades)]), 0.05, 1.0)
-    silver, black = Material((0.45, 0.45, 0.46), 0.4, 0.6), Material((0.02, 0.02, 0.02))
-    marks = {
-        "wheel": {
-            "spokes": int(rng.choice([0, 5, 6, 8, 10])),
-            "rim": silver,
-            "back": black,
-            "share": 0.64,
-            "thick": 0.12,
-        }
-    }
-    return Individual(pid, model, color_id, paint, marks)
+    rgb = np.array(shades[int(mix.integers(len(shades)))]) * mix.uniform(0.93, 1.05)
+    paint = Material(
+        linear(tuple(np.clip(rgb, 0, 255))), float(mix.choice([0.04, 0.05, 0.09])), 1.0
+    )
+    return Individual(pid, model, color_id, shade, paint, create_marks(model.shape.type_id, rng))
 
 
 def create_fleet(num_ids: int, seed: int) -> list[Individual]:
@@ -84,17 +87,18 @@ def create_fleet(num_ids: int, seed: int) -> list[Individual]:
         own = np.random.default_rng([seed, 0x1D, pid])
         if fleet and rng.random() < 0.3:
             twin = fleet[int(rng.integers(len(fleet)))]
-            shade = int(rng.integers(1 << 20)) if rng.random() < 0.3 else twin.marks["shade"]
+            shade = int(rng.integers(1 << 20)) if rng.random() < 0.3 else twin.shade
             one = create_individual(pid, twin.model, twin.color_id, shade, own)
         else:
             type_id = 1 + int(rng.choice(9, p=_TYPE_SHARE / _TYPE_SHARE.sum()))
             color_id = 1 + int(rng.choice(10, p=_COLOUR_SHARE / _COLOUR_SHARE.sum()))
             known = models.setdefault(type_id, [])
             if len(known) < 3 or rng.random() < 0.25:
-                known.append(CarModel(len(known), create_shape(type_id, rng), {}))
+                known.append(
+                    CarModel(len(known), create_shape(type_id, rng), create_style(type_id, rng))
+                )
             model = known[int(rng.integers(len(known)))]
             shade = int(rng.integers(1 << 20))
             one = create_individual(pid, model, color_id, shade, own)
-        one.marks["shade"] = shade
         fleet.append(one)
     return fleet

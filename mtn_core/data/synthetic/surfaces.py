@@ -109,9 +109,11 @@ class Shell:
     def _end(self, which: int) -> np.ndarray:
         """Points of the rear (0) or front (1), (levels, len(ACROSS), 3), left to right."""
         edge = self.left[:, -which]
-        x = edge[:, :1] + (2 * which - 1) * self.bulge[which][:, None] * (1 - ACROSS**2)
-        y = edge[:, 1:2] * ACROSS
-        return np.stack([x, y, np.broadcast_to(edge[:, 2:], x.shape)], axis=-1)
+        shape = 1 - ACROSS**2
+        x = edge[:, :1] + (2 * which - 1) * self.bulge[which][:, None] * shape
+        # Upper levels rise towards the middle as the lid does.
+        z = edge[:, 2:] + self.crown[-which] * shape * self._t[:, None] ** 2
+        return np.stack([x, edge[:, 1:2] * ACROSS, z], axis=-1)
 
     def walls(self) -> dict[str, np.ndarray]:
         """Grids of points, (levels, columns, 3), columns running left when seen from outside.
@@ -162,6 +164,11 @@ class Shell:
         high = self.left[j + 1, i] * (1 - u) + self.left[j + 1, i + 1] * u
         return (low * (1 - v) + high * v) * np.array([1.0, side, 1.0])
 
+    def share_at(self, x, t) -> np.ndarray:
+        """The ``a`` of ``side_at`` for a place x along the car, at height share ``t``."""
+        start, end = self.side_at(0.0, t)[..., 0], self.side_at(1.0, t)[..., 0]
+        return (x - start) / (end - start)
+
     def side(self, points, side: int = 1) -> np.ndarray:
         """Points of the side wall at given (x, z); ``side`` 1 is left, -1 right."""
         points = np.atleast_2d(np.asarray(points, dtype=float))
@@ -174,30 +181,47 @@ class Shell:
         return np.stack([x, side * y, z], axis=-1)
 
     def front(self, points) -> np.ndarray:
-        """Points of the front, and of the corners beside it, at given (y, z)."""
-        return self._end_points(points, 1)
+        """Points of the front, and of the corners beside it, at given (w, z).
+
+        ``w`` is 0 in the middle, 1 where the face ends, 2 where the corner has turned into the
+        side; beyond that it runs along the side. Negative ``w`` is the right half.
+        """
+        return self._wrapped(points, 1)
 
     def rear(self, points) -> np.ndarray:
-        """Points of the rear, and of the corners beside it, at given (y, z)."""
-        return self._end_points(points, 0)
+        """Points of the rear, and of the corners beside it; as ``front``."""
+        return self._wrapped(points, 0)
 
-    def _end_points(self, points, which: int) -> np.ndarray:
+    def _wrapped(self, points, which: int) -> np.ndarray:
         points = np.atleast_2d(np.asarray(points, dtype=float))
-        y, z = points[:, 0], points[:, 1]
-        sign = 2 * which - 1
+        w, z = np.abs(points[:, 0]), points[:, 1]
         rows = self.left.shape[1]
-        half = rows // 2
-        curves = []
-        for level, bulge in zip(self.left, self.bulge[which], strict=True):
-            # From the middle of the face outwards: width grows as the corner turns to the side.
-            corner = level[:-half:-1] if which else level[:half]
-            edge = corner[0]
-            on_face = edge[0] + sign * bulge * (1 - np.minimum(np.abs(y) / edge[1], 1.0) ** 2)
-            widths = np.maximum.accumulate(corner[:, 1])
-            x = np.where(np.abs(y) <= edge[1], on_face, np.interp(np.abs(y), widths, corner[:, 0]))
-            curves.append((x, np.interp(np.abs(y), widths, corner[:, 2])))
-        x = _between_levels(z, curves)
-        return np.stack([x, y, z], axis=-1)
+        on_face = np.minimum(w, 1.0)
+        shape = 1 - on_face**2
+        row = np.clip((w - 1.0) * self._corner_rows, 0.0, rows - 1.001)
+        index = row.astype(int)
+        share = (row - index)[:, None]
+        flat_x, flat_y, heights = [], [], []
+        for number, level in enumerate(self.left):
+            outwards = level[::-1] if which else level
+            point = outwards[index] * (1 - share) + outwards[index + 1] * share
+            bulge = (2 * which - 1) * self.bulge[which, number] * shape
+            flat_x.append(point[:, 0] + bulge)
+            flat_y.append(point[:, 1] * on_face)
+            rise = self.crown[-which] * shape * self._t[number] ** 2
+            heights.append(point[:, 2] + rise)
+        x = _between_levels(z, list(zip(flat_x, heights, strict=True)))
+        y = _between_levels(z, list(zip(flat_y, heights, strict=True)))
+        return np.stack([x, np.sign(points[:, 0]) * y, z], axis=-1)
+
+    def end_height(self, which: int, v, w=0.0) -> np.ndarray:
+        """Height at share ``v`` of the front's (1) or rear's (0) own height, at ``w``."""
+        v, w = np.broadcast_arrays(np.asarray(v, float), np.abs(np.asarray(w, float)))
+        level = self.left[:, ::-1] if which else self.left
+        row = np.clip((w - 1.0) * self._corner_rows, 0.0, level.shape[1] - 1.001)
+        low = np.interp(row, np.arange(level.shape[1]), level[0, :, 2])
+        high = np.interp(row, np.arange(level.shape[1]), level[-1, :, 2])
+        return low + v * (high - low)
 
     def top(self, points) -> np.ndarray:
         """Points of the lid at given (x, y)."""
