@@ -29,7 +29,6 @@ def draw_progress(run_dir: str | Path) -> Figure:
         else:
             axes[1].set_axis_off()
             axes[1].set_title("no evaluation yet")
-        fig.tight_layout()
     return fig
 
 

@@ -59,7 +59,15 @@ def use_style(**overrides: object) -> Iterator[None]:
         **overrides: Further matplotlib settings with ``_`` for ``.`` left as they are given in a
             dictionary, e.g. ``use_style(**{"font.size": 12})``.
     """
-    with mpl.rc_context():
-        style.use(STYLE_FILE)
-        mpl.rcParams.update(overrides)
-        yield
+    try:
+        with mpl.rc_context():
+            style.use(STYLE_FILE)
+            mpl.rcParams.update(overrides)
+            try:
+                yield
+            finally:
+                interactive = mpl.is_interactive()
+    finally:
+        # The first figure of a notebook turns interactive mode on, inside the block; without it no
+        # later figure would be shown.
+        mpl.interactive(interactive)
