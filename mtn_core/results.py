@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mtn_core.data.viewpoint import estimate_viewpoint
 from mtn_core.embeddings import Embeddings
 from mtn_core.errors import RunFolderError
-from mtn_core.files import atomic_path, write_json
+from mtn_core.files import atomic_folder, atomic_path, write_json
 from mtn_core.metrics.attributes import AttributeAccuracy, attribute_accuracy
 from mtn_core.metrics.labels import separate_unknown_cameras
 from mtn_core.metrics.retrieval import evaluate
+from mtn_core.metrics.tables import make_tables
 
 RESULTS_FILE = "results.json"
 PER_QUERY_FILE = "per_query.parquet"
@@ -72,9 +74,9 @@ class RetrievalResult:
         """Evaluate ``query`` against ``gallery``.
 
         ``per_query`` has the columns name, pid, camid, color_id, type_id, color_pred, type_pred,
-        width, height, confidence (mean over the keypoints), ap, inp (nan without a match),
-        num_matches, num_ignored, first_match_rank (from 1; 0 without), first_match_name,
-        first_match_distance, top1_name, top1_pid, top1_camid, top1_distance.
+        width, height, confidence (mean over the keypoints), viewpoint, ap, inp (nan without a
+        match), num_matches, num_ignored, first_match_rank (from 1; 0 without), first_match_row and
+        top1_row (in the gallery; -1 without), their _name and _distance, top1_pid, top1_camid.
 
         Args:
             query: Embeddings of the query split.
@@ -154,6 +156,17 @@ class RetrievalResult:
         """Embeddings of the gallery; read from the run folder when first used."""
         return Embeddings.load(self._folder() / "embeddings_gallery.npz")
 
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Breakdowns by name, see :func:`mtn_core.metrics.tables.make_tables`.
+
+        Read from the run folder where they are saved, else made when first used.
+        """
+        if self.folder is not None and (self.folder / TABLES_FOLDER).is_dir():
+            files = sorted((self.folder / TABLES_FOLDER).glob("*.parquet"))
+            return {file.stem: pd.read_parquet(file) for file in files}
+        return make_tables(self.query, self.gallery, self.per_query, self.protocol["metric"])
+
     def to_json_dict(self) -> dict[str, Any]:
         """The content of ``results.json``; not-a-number is None."""
         provenance = dict(self.provenance)
@@ -181,7 +194,7 @@ class RetrievalResult:
         )
 
     def save(self, run_dir: str | Path) -> None:
-        """Write ``results.json``, ``per_query.parquet`` and the embeddings into a run folder.
+        """Write ``results.json``, ``per_query.parquet``, ``tables/`` and the embeddings.
 
         ``results.json`` comes last: where it is, the rest is complete.
         """
@@ -190,6 +203,9 @@ class RetrievalResult:
         self.gallery.save(run_dir / "embeddings_gallery.npz")
         with atomic_path(run_dir / PER_QUERY_FILE) as temporary:
             self.per_query.to_parquet(temporary, index=False)
+        with atomic_folder(run_dir / TABLES_FOLDER, overwrite=True) as temporary:
+            for name, table in self.tables.items():
+                table.to_parquet(temporary / f"{name}.parquet", index=False)
         write_json(run_dir / RESULTS_FILE, self.to_json_dict())
 
     @classmethod
@@ -271,13 +287,16 @@ def _per_query(query: Embeddings, gallery: Embeddings, metrics) -> pd.DataFrame:
             "width": query.sizes[:, 0],
             "height": query.sizes[:, 1],
             "confidence": query.keypoints[:, :, 2].mean(axis=1),
+            "viewpoint": estimate_viewpoint(query.keypoints).tolist(),
             "ap": metrics.ap,
             "inp": metrics.inp,
             "num_matches": metrics.num_matches,
             "num_ignored": metrics.num_ignored,
             "first_match_rank": metrics.first_match_rank,
+            "first_match_row": metrics.first_match,
             "first_match_name": of_gallery(gallery.names, metrics.first_match, "").tolist(),
             "first_match_distance": metrics.first_match_distance,
+            "top1_row": metrics.nearest,
             "top1_name": of_gallery(gallery.names, metrics.nearest, "").tolist(),
             "top1_pid": of_gallery(gallery.pids, metrics.nearest, -1),
             "top1_camid": of_gallery(gallery.camids, metrics.nearest, -1),
