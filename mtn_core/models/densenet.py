@@ -83,12 +83,12 @@ class DenseNet121(nn.Cell):
         channels = STEM_CHANNELS
         for block, num_layers in enumerate(BLOCK_LAYERS, start=1):
             layers = [DenseLayer(channels + i * GROWTH_RATE) for i in range(num_layers)]
-            self.insert_child_to_cell(f"denseblock{block}", nn.SequentialCell(layers))
+            # Unlike insert_child_to_cell, an attribute puts its name before its parameters'.
+            setattr(self, f"denseblock{block}", nn.SequentialCell(layers))
             channels += num_layers * GROWTH_RATE
             if block < len(BLOCK_LAYERS):
                 stride = last_stride if block == len(BLOCK_LAYERS) - 1 else 2
-                transition = Transition(channels, channels // 2, stride)
-                self.insert_child_to_cell(f"transition{block}", transition)
+                setattr(self, f"transition{block}", Transition(channels, channels // 2, stride))
                 channels //= 2
         self.norm5 = nn.BatchNorm2d(channels)
 
