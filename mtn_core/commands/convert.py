@@ -1,0 +1,38 @@
+"""``mtn convert``: PyTorch weights to a MindSpore checkpoint."""
+
+import argparse
+from pathlib import Path
+
+DEFAULT_OUT = Path("MultiTask_pretrained.ckpt")
+
+
+def register(subparsers) -> None:
+    """Add ``convert``."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="pretrained PyTorch weights to a MindSpore checkpoint",
+        description=(
+            "Converts torchvision's DenseNet-121, or a model trained with PAMTRI's PyTorch code, "
+            "to a checkpoint for --pre_ckpt_path. A .pth file is read as weights only: nothing "
+            "else that it may hold is run."
+        ),
+    )
+    parser.add_argument(
+        "--pth_path", type=Path, required=True, help=".pth, .pth.tar, .pt or .safetensors file"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULT_OUT, help="checkpoint to write (default: %(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from mtn_core.models.convert import check_out, convert_file, save_converted
+
+    check_out(args.out, overwrite=args.overwrite)
+    conversion = convert_file(args.pth_path)
+    save_converted(conversion, args.out, args.pth_path)
+    print(conversion.report.to_text())
+    print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB)")
+    return 0

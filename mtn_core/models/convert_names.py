@@ -1,0 +1,70 @@
+"""What the parameters of PyTorch's DenseNet-121 and of PAMTRI's original are called here."""
+
+import re
+from collections.abc import Iterable
+
+BACKBONE = "backbone."
+
+_NORM_VALUES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+_HEADS = {
+    "fc": "fc_id",
+    "fc_vid": "fc_id",
+    "fc_vcolor": "fc_color",
+    "fc_vtype": "fc_type",
+    "classifier_vid": "classifier_id",
+    "classifier_vcolor": "classifier_color",
+    "classifier_vtype": "classifier_type",
+}
+_COUNTER = "counts training batches for a running mean, which MindSpore does without"
+_IMAGENET = "ImageNet's 1000 classes are not vehicles"
+
+
+def match_names(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Sort PyTorch parameter names.
+
+    Args:
+        names: Names in a state dict.
+
+    Returns:
+        Name -> the network's name; name -> why it is skipped on purpose; names nobody knows.
+    """
+    mapped, skipped, strangers = {}, {}, []
+    for name in names:
+        parts = _canonical(name).split(".")
+        if parts[-1] == "num_batches_tracked":
+            skipped[name] = _COUNTER
+        elif parts[0] == "classifier":
+            skipped[name] = _IMAGENET
+        elif parts[0] in _HEADS and len(parts) == 2 and parts[1] in ("weight", "bias"):
+            mapped[name] = f"{_HEADS[parts[0]]}.{parts[1]}"
+        elif target := _backbone_name(parts):
+            mapped[name] = BACKBONE + target
+        else:
+            strangers.append(name)
+    return mapped, skipped, strangers
+
+
+def _canonical(name: str) -> str:
+    """``features.denselayer2.norm.1.bias`` -> ``denselayer2.norm1.bias``, the newer spelling."""
+    name = re.sub(r"^(features|base)\.", "", name)
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name)
+
+
+def _backbone_name(parts: list[str]) -> str | None:
+    *path, value = parts
+    if not path or not re.fullmatch(r"(norm|conv)\d?", path[-1]):
+        return None
+    if path[-1].startswith("norm"):
+        if value not in _NORM_VALUES:
+            return None
+        value = _NORM_VALUES[value]
+    elif value != "weight":
+        return None
+    # Layers are numbered from 1 there and from 0 in a SequentialCell.
+    path = [re.sub(r"^denselayer(\d+)$", lambda m: str(int(m[1]) - 1), part) for part in path]
+    return ".".join([*path, value])

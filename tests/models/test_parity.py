@@ -1,0 +1,137 @@
+"""The same random weights in a PyTorch DenseNet-121 and in ours, through a file and `convert`."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from mtn_core.config import ModelConfig
+from mtn_core.engine.checkpoint import create_network, load_checkpoint
+from mtn_core.models.convert import convert_file, save_converted
+from mtn_core.models.convert_load import load_pretrained
+from mtn_core.models.multitask import MultiTaskNet
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra: convert)")
+
+from mtn_core.models import torch_twin  # noqa: E402
+from mtn_core.models.parity import TOLERANCE, compare_backbones, compare_networks  # noqa: E402
+
+STAGES = ["conv0", "norm0", "relu0", "pool0"]
+STAGES += ["denseblock1", "transition1", "denseblock2", "transition2"]
+STAGES += ["denseblock3", "transition3", "denseblock4", "norm5"]
+
+
+def inputs(channels, size=64, num=2, seed=0):
+    rng = np.random.default_rng(seed)
+    stack = rng.normal(size=(num, channels, size, size)).astype(np.float32)
+    return stack, rng.uniform(-0.5, 0.5, (num, 108)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def features():
+    model = torch_twin.create_features()
+    torch_twin.randomize(model, 3)
+    return model
+
+
+@pytest.fixture(scope="module")
+def backbone_checkpoint(features, tmp_path_factory):
+    """torchvision's file format, converted: what `--pre_ckpt_path` gets."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    weights = {f"features.{name}": value for name, value in features.state_dict().items()}
+    weights["classifier.weight"] = torch.zeros(1000, 1024)
+    weights["classifier.bias"] = torch.zeros(1000)
+    source = folder / "densenet121-0123abcd.pth"
+    torch.save(weights, source)
+    out = folder / "MultiTask_pretrained.ckpt"
+    save_converted(convert_file(source), out, source)
+    return out
+
+
+@pytest.fixture(scope="module")
+def network(backbone_checkpoint):
+    network = MultiTaskNet(ModelConfig(num_ids=3))
+    load_pretrained(network, backbone_checkpoint)
+    return network
+
+
+def test_backbone_at_every_stage(features, network):
+    table = compare_backbones(features, network.backbone, inputs(3)[0])
+    assert table["stage"].tolist() == STAGES
+    assert table["largest_difference"].max() < TOLERANCE == 1e-4, table
+    # Features of order one, else the tolerance says nothing.
+    assert table["largest_value"].min() > 1
+
+
+def test_a_wrong_weight_is_seen_at_its_stage(features, network):
+    norm = network.backbone.denseblock2[3].norm2
+    mean = norm.moving_mean.asnumpy()
+    norm.moving_mean.set_data(ms.Tensor(mean + 0.01))
+    table = compare_backbones(features, network.backbone, inputs(3)[0])
+    norm.moving_mean.set_data(ms.Tensor(mean))
+    wrong = table.loc[table["largest_difference"] > TOLERANCE, "stage"].tolist()
+    assert wrong == STAGES[STAGES.index("denseblock2") :]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"segments": True, "keypoints": False},
+        {"attributes": False},
+        {"heatmaps": True, "segments": True, "num_colors": 7},
+    ],
+    ids=str,
+)
+def test_trained_original_with_its_heads(options, tmp_path):
+    config = ModelConfig(num_ids=12, **options)
+    original = torch_twin.TorchMultiTaskNet(config)
+    torch_twin.randomize(original, config.in_channels, seed=1)
+    weights = {f"module.{name}": value for name, value in original.state_dict().items()}
+    content = {"state_dict": weights, "rank1": np.float64(0.7), "epoch": 9}
+    path = tmp_path / "model_best.pth.tar"
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    conversion = convert_file(path)
+    assert conversion.model == config
+    save_converted(conversion, tmp_path / "original.ckpt", path)
+    network = create_network(load_checkpoint(tmp_path / "original.ckpt"))
+    table = compare_networks(original, network, *inputs(config.in_channels))
+    assert table["largest_difference"].max() < TOLERANCE, table
+    assert table["largest_value"].min() > 0.1
+    assert len(table) == (4 if config.attributes else 2)
+
+
+def test_training_moves_the_running_statistics_as_pytorch_does(features, backbone_checkpoint):
+    # Momentum 0.9 here is 0.1 there; both must keep the unbiased variance.
+    network = MultiTaskNet(ModelConfig(num_ids=3))
+    load_pretrained(network, backbone_checkpoint)
+    twin = torch_twin.create_features()
+    twin.load_state_dict(features.state_dict())
+    stack, _ = inputs(3, num=4)
+    twin.train()
+    network.set_train(True)
+    with torch.no_grad():
+        expected = twin.norm0(twin.conv0(torch.from_numpy(stack))).numpy()
+    got = network.backbone.norm0(network.backbone.conv0(ms.Tensor(stack))).asnumpy()
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+    norm = network.backbone.norm0
+    np.testing.assert_allclose(norm.moving_mean.asnumpy(), twin.norm0.running_mean, atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance.asnumpy(), twin.norm0.running_var, rtol=2e-5)
+
+
+def test_shapes_that_differ_are_an_error(features):
+    network = MultiTaskNet(ModelConfig(num_ids=3, last_stride=1))
+    with pytest.raises(ValueError, match="transition3"):
+        compare_backbones(features, network.backbone, inputs(3)[0])
+
+
+def test_random_weights_are_reproducible_and_leave_torch_alone():
+    torch.manual_seed(4)
+    expected = torch.rand(1)
+    torch.manual_seed(4)
+    models = [torch_twin.create_features() for _ in range(2)]
+    torch.manual_seed(4)
+    for model in models:
+        torch_twin.randomize(model, 3, seed=2)
+    assert torch.equal(torch.rand(1), expected)
+    for a, b in zip(*(m.state_dict().values() for m in models), strict=True):
+        assert torch.equal(a, b)
+    assert not models[0].training
