@@ -31,7 +31,7 @@ def test_default_weights_are_those_of_the_paper():
 
 
 def test_parts_stand_in_the_order_of_their_names():
-    (id_logits, color_logits, type_logits, embedding), (pids, colors, _) = inputs()
+    (id_logits, color_logits, type_logits, embedding), (pids, colors, types) = inputs()
     config = LossConfig(label_smoothing=0.2, margin=0.7)
     _, parts = MultiTaskLoss(config)(
         id_logits, color_logits, type_logits, embedding, pids, colors, types

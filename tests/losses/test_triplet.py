@@ -51,18 +51,11 @@ def batch(num_ids=4, images_per_id=4, size=16, seed=0):
     return embedding[order].astype(np.float32), labels[order]
 
 
-VARIANTS = [
-    {},
-    {"margin": 0.0},
-    {"margin": 1.2},
-    {"soft": True},
-    {"cosine": True},
-    {"cosine": True, "soft": True},
-]
+VARIANTS = [{}, {"soft": True}, {"cosine": True}, {"cosine": True, "soft": True}]
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=str)
-@pytest.mark.parametrize("num_ids, images_per_id", [(2, 2), (4, 4), (8, 4), (3, 5)])
+@pytest.mark.parametrize("options", [*VARIANTS, {"margin": 0.0}, {"margin": 1.2}], ids=str)
+@pytest.mark.parametrize("num_ids, images_per_id", [(2, 2), (8, 4), (3, 5)])
 def test_agrees_with_the_definition(num_ids, images_per_id, options):
     # Different batch sizes through one class: none of them is built in.
     embedding, labels = batch(num_ids, images_per_id)
@@ -148,7 +141,7 @@ def test_identical_embeddings_have_finite_gradients(options):
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 300.0, 60000.0])
+@pytest.mark.parametrize("scale", [1e-4, 300.0, 60000.0])
 def test_half_precision_embeddings_neither_overflow_nor_vanish(scale, options):
     # 300 squared is more than float16 holds; the published Ascend run had infinite gradients.
     embedding, labels = batch()
