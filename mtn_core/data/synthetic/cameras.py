@@ -69,8 +69,8 @@ def create_cameras(seed: int) -> tuple[Camera, ...]:
     order = rng.permutation(NUM_CAMERAS)
     cameras = []
     for index in range(NUM_CAMERAS):
-        pitch = np.deg2rad(rng.uniform(15, 36))
-        height = rng.uniform(4.5, 8.0)
+        pitch = np.deg2rad(rng.uniform(15, 33))
+        height = rng.uniform(5.2, 8.0)
         distance = height / np.sin(pitch)
         pixels_per_metre = rng.uniform(42, 78)
         warm = rng.normal(0, 0.13)
@@ -91,7 +91,7 @@ def create_cameras(seed: int) -> tuple[Camera, ...]:
                 white_balance=(float(np.exp(warm)), float(np.exp(green)), float(np.exp(-warm))),
                 exposure=float(np.exp(rng.normal(0.0, 0.38))),
                 blur=rng.uniform(0.3, 1.1),
-                noise=rng.uniform(1.5, 7.0),
+                noise=rng.uniform(1.0, 6.0),
                 detail=rng.uniform(0.55, 1.0),
                 contrast=rng.uniform(0.75, 1.0),
                 sun=sun,

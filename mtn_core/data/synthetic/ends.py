@@ -10,7 +10,6 @@ from mtn_core.data.synthetic.materials import (
     CHROME,
     DARK,
     DARK_RED_LAMP,
-    GAP,
     GLASS,
     LAMP,
     LAMP_CORE,
@@ -24,6 +23,7 @@ from mtn_core.data.synthetic.materials import (
     WHITE,
 )
 from mtn_core.data.synthetic.mesh import Material, Mesh
+from mtn_core.data.synthetic.panels import gap_in
 from mtn_core.data.synthetic.parts import CABIN, TUB
 from mtn_core.data.synthetic.shapes import BUS, PICKUP, TRUCK
 from mtn_core.data.synthetic.strips import FRONT, REAR, end_disc, end_strip, top_strip
@@ -60,7 +60,7 @@ def add_windscreens(mesh: Mesh, body: Body, marks: Marks) -> None:
 def add_front(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Material) -> None:
     """Headlamps, grille, bumper and plate."""
     tub = body.tub
-    _add_seam(mesh, tub, FRONT, 0.45, 1.5)
+    _add_seam(mesh, tub, FRONT, 0.45, 1.5, gap_in(paint))
     _add_grille(mesh, body, style)
     half, low, high = style.intake
     mesh.add(end_strip(tub, FRONT, np.linspace(-half, half, 5), low, high), DARK, TUB, 3)
@@ -87,7 +87,7 @@ def add_front(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Materia
         mesh.add(_lamp_faces(tub, FRONT, amber), AMBER.scaled(0.7), TUB, 4, mirror=True)
     if marks.front_plate:
         _add_plate(mesh, tub, FRONT, 0.36 if style.intake[2] < 0.3 else 0.40, marks.front_plate)
-    _add_bonnet_lines(mesh, body)
+    _add_bonnet_lines(mesh, body, gap_in(paint))
 
 
 def _add_grille(mesh: Mesh, body: Body, style: Style) -> None:
@@ -122,9 +122,9 @@ def _lamp_faces(tub, which: int, lamp: Lamp) -> np.ndarray:
     )
 
 
-def _add_seam(mesh: Mesh, tub, which: int, v: float, reach: float) -> None:
+def _add_seam(mesh: Mesh, tub, which: int, v: float, reach: float, gap: Material) -> None:
     ws = np.linspace(-reach, reach, 11)
-    mesh.add(end_strip(tub, which, ws, v - 0.012, v + 0.012), GAP, TUB, 2)
+    mesh.add(end_strip(tub, which, ws, v - 0.007, v + 0.007), gap, TUB, 2)
 
 
 def _add_plate(mesh: Mesh, tub, which: int, v: float, rows: int) -> None:
@@ -140,7 +140,7 @@ def _add_plate(mesh: Mesh, tub, which: int, v: float, rows: int) -> None:
     mesh.add(end_strip(tub, which, ws, v - dv, v + dv), PLATE, TUB, 8)
 
 
-def _add_bonnet_lines(mesh: Mesh, body: Body) -> None:
+def _add_bonnet_lines(mesh: Mesh, body: Body, gap: Material) -> None:
     shape = body.shape
     if shape.type_id in (BUS, TRUCK):
         return
@@ -148,7 +148,7 @@ def _add_bonnet_lines(mesh: Mesh, body: Body) -> None:
     xs = np.linspace(x0, x1, 4)
     width = np.interp(xs, body.tub.left[-1, :, 0], body.tub.left[-1, :, 1])
     edge = 0.90 * width
-    mesh.add(top_strip(body.tub, xs, edge + 0.008, edge - 0.008), GAP, TUB, 2, mirror=True)
+    mesh.add(top_strip(body.tub, xs, edge + 0.005, edge - 0.005), gap, TUB, 2, mirror=True)
     # A dark scuttle at the foot of the windscreen.
     scuttle = [shape.windscreen[0] - 0.05, shape.windscreen[0] + 0.06]
     mesh.add(top_strip(body.tub, scuttle, 0.62, -0.62), PLASTIC.scaled(0.6), TUB, 2)
@@ -157,7 +157,7 @@ def _add_bonnet_lines(mesh: Mesh, body: Body) -> None:
 def add_rear(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Material) -> None:
     """Tail lamps, boot lid, bumper and plate."""
     tub, lamp = body.tub, style.tail
-    _add_seam(mesh, tub, REAR, 0.42, 1.4)
+    _add_seam(mesh, tub, REAR, 0.42, 1.4, gap_in(paint))
     mesh.add(end_strip(tub, REAR, np.linspace(-1.3, 1.3, 7), 0.0, 0.14), PLASTIC, TUB, 2)
     mesh.add(_lamp_faces(tub, REAR, lamp), RED_LAMP, TUB, 3, mirror=True)
     span = lamp.outer - lamp.inner
@@ -178,7 +178,9 @@ def add_rear(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Material
     # Shut line of the boot or tailgate.
     edge = min(lamp.inner, 0.9)
     for w in (-edge, edge):
-        mesh.add(end_strip(tub, REAR, [w - 0.012, w + 0.012], 0.42, 0.97, rows=2), GAP, TUB, 2)
+        mesh.add(
+            end_strip(tub, REAR, [w - 0.008, w + 0.008], 0.42, 0.97, rows=2), gap_in(paint), TUB, 2
+        )
     _add_plate(mesh, tub, REAR, style.rear_plate, 2 if body.shape.type_id in (BUS, TRUCK) else 1)
     if style.belt_badge:
         half = style.belt_badge

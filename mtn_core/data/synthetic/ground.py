@@ -1,6 +1,7 @@
-"""The road under the vehicle, as a function of the place on the ground."""
+"""The road under the vehicle and what stands beside it, as a function of the place."""
 
 import functools
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,6 +11,39 @@ from mtn_core.data.synthetic.cameras import FRAME, Camera
 LANE_WIDTH = 3.5
 _TILE = 512
 _GRAIN = 0.03  # metres a texel
+_ROAD_EDGE = 1.5 * LANE_WIDTH + 0.5
+_MOST_PIXELS = 45_000  # larger crops get their ground at a lower resolution, which a lens does too
+
+
+@dataclass(frozen=True)
+class Window:
+    """A crop of a camera's frame.
+
+    Attributes:
+        left: Frame x of its left edge.
+        top: Frame y of its upper edge.
+        scale: Crop pixels a frame pixel, across and down.
+        width: Pixels.
+        height: Pixels.
+    """
+
+    left: float
+    top: float
+    scale: tuple[float, float]
+    width: int
+    height: int
+
+    def place(self, pixels: np.ndarray) -> np.ndarray:
+        """Frame pixels to pixels of the crop."""
+        return (pixels - (self.left, self.top)) * self.scale
+
+    def scaled(self, factor: float) -> "Window":
+        """The same part of the frame with ``factor`` times the pixels."""
+        width = max(round(self.width * factor), 1)
+        height = max(round(self.height * factor), 1)
+        across, down = self.scale
+        scale = (across * width / self.width, down * height / self.height)
+        return Window(self.left, self.top, scale, width, height)
 
 
 @functools.lru_cache(maxsize=4)
@@ -17,7 +51,7 @@ def _tiles(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Two tiles of smooth noise with zero mean and unit deviation, fine and coarse."""
     rng = np.random.default_rng([seed, 0x601])
     noise = rng.standard_normal((_TILE, _TILE)).astype(np.float32)
-    fine = _blurred(noise, 0.7) + _blurred(noise.T.copy(), 2.5)
+    fine = _blurred(noise, 0.7) + 0.6 * _blurred(noise.T.copy(), 2.0)
     coarse = _blurred(noise, 12) + 0.5 * _blurred(noise.T.copy(), 4)
     return fine / fine.std(), coarse / coarse.std()
 
@@ -30,90 +64,102 @@ def _blurred(noise: np.ndarray, sigma: float) -> np.ndarray:
     return blurred / blurred.std()
 
 
-def ground_points(camera: Camera, left: float, top: float, scale: float, size) -> np.ndarray:
-    """Where the pixels of a crop see the ground.
-
-    Args:
-        camera: The camera.
-        left: Frame x of the crop's left edge.
-        top: Frame y of the crop's upper edge.
-        scale: Crop pixels a frame pixel.
-        size: (width, height) of the crop in pixels.
-
-    Returns:
-        (2, height, width) float32, metres along the lane and across it (to the left), with the
-        origin where the camera looks.
-    """
-    width, height = size
-    u = (left + (np.arange(width, dtype=np.float32) + 0.5) / scale - 0.5 * FRAME[0]) / camera.focal
-    v = (top + (np.arange(height, dtype=np.float32) + 0.5) / scale - 0.5 * FRAME[1]) / camera.focal
-    axes = camera.axes.astype(np.float32)
-    fall = -(axes[1, 2] * v + axes[2, 2])  # how fast the ray of each row sinks
-    reach = camera.height / np.maximum(fall, 0.02)
-    x = reach[:, None] * u[None, :]
-    y = (reach * (axes[1, 1] * v + axes[2, 1]))[:, None] - np.float32(camera.look_at)
-    c, s = np.float32(np.cos(camera.road)), np.float32(np.sin(camera.road))
-    return np.stack([c * x + s * y, c * y - s * x])
+def _texture(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    factor = np.float32(scale / _GRAIN)
+    return cv2.remap(tile, u * factor, v * factor, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
-def ground_colour(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """Linear light that the ground gives back.
+def scenery(camera: Camera, window: Window) -> np.ndarray:
+    """Linear light that road and roadside give back, for light 1.
 
     Args:
         camera: Whose road it is.
-        points: (2, height, width) from ``ground_points``.
+        window: The crop.
 
     Returns:
         (height, width, 3) float32.
     """
-    along, across = points
+    pixels = window.width * window.height
+    if pixels > _MOST_PIXELS:
+        small = window.scaled(np.sqrt(_MOST_PIXELS / pixels))
+        return cv2.resize(_colour(camera, small), (window.width, window.height))
+    return _colour(camera, window)
+
+
+def _colour(camera: Camera, window: Window) -> np.ndarray:
+    points = _ground_points(camera, window)
     rng = np.random.default_rng(camera.surface)
+    along, across = points
     fine, coarse = _tiles(camera.surface % 4)
-    shift = rng.uniform(0, _TILE, 2).astype(np.float32)
-    u, v = along / np.float32(_GRAIN) + shift[0], across / np.float32(_GRAIN) + shift[1]
-    grain = cv2.remap(fine, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    stain = cv2.remap(
-        coarse, u * np.float32(0.2), v * np.float32(0.5), cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )  # fmt: skip
-    base = rng.uniform(0.10, 0.24)
-    tint = 1 + rng.normal(0, 0.03, 3).astype(np.float32)
-    value = base * (1 + 0.10 * grain + 0.10 * stain)
+    shift = rng.uniform(0, 15, 2).astype(np.float32)
+    u, v = along + shift[0], across + shift[1]
+    grain = _texture(fine, u, v)
+    stain = _texture(coarse, u * np.float32(0.3), v, 0.5)
+    base, rough = np.float32(rng.uniform(0.09, 0.22)), np.float32(rng.uniform(0.03, 0.09))
+    tint = (1 + rng.normal(0, 0.03, 3)).astype(np.float32)
+    value = base * (1 + rough * grain + np.float32(0.07) * stain)
     # Tyres darken the two tracks of a lane.
     lane = np.mod(across + np.float32(0.5 * LANE_WIDTH), LANE_WIDTH) - np.float32(0.5 * LANE_WIDTH)
-    value *= 1 - 0.12 * np.exp(-np.square((np.abs(lane) - 0.8) / 0.3))
+    wear = (np.abs(lane) - np.float32(0.8)) / np.float32(0.3)
+    value *= 1 - np.float32(0.10) * np.exp(-wear * wear)
     colour = value[..., None] * tint
-    _paint_lines(colour, camera, along, across, grain, rng)
+    _paint_lines(colour, along, across, grain, rng)
     _paint_roadside(colour, camera, along, across, grain, stain, rng)
-    return np.maximum(colour, 0.0)
+    _paint_uprights(colour, camera, points, (fine, coarse), rng)
+    return np.maximum(colour, 0.002)
 
 
-def _paint_lines(colour, camera, along, across, grain, rng) -> None:
+def _ground_points(camera: Camera, window: Window) -> np.ndarray:
+    """(2, height, width) float32: metres along and across (to the left of) the middle lane.
+
+    The origin is where the camera looks.
+    """
+    width, height, scale = window.width, window.height, window.scale
+    u = (np.arange(width, dtype=np.float32) + 0.5) / scale[0] + window.left - 0.5 * FRAME[0]
+    v = (np.arange(height, dtype=np.float32) + 0.5) / scale[1] + window.top - 0.5 * FRAME[1]
+    u, v = u / camera.focal, v / camera.focal
+    axes = camera.axes
+    fall = -(axes[1, 2] * v + axes[2, 2])  # how fast the ray of each row sinks
+    reach = camera.height / np.maximum(fall, 0.02)
+    x = reach[:, None] * u[None, :]
+    y = (reach * (axes[1, 1] * v + axes[2, 1]) - camera.look_at)[:, None]
+    c, s = np.cos(camera.road), np.sin(camera.road)
+    return np.stack([c * x + s * y, c * y - s * x]).astype(np.float32)
+
+
+def _paint_lines(colour, along, across, grain, rng) -> None:
     paint = rng.uniform(0.45, 0.7)
     yellow = rng.random() < 0.4
     period, dash = rng.uniform(5, 9), rng.uniform(0.4, 0.6)
+    arrow = rng.uniform(-6, 6)
     for middle, solid in ((-1.5, True), (-0.5, False), (0.5, False), (1.5, True)):
         offset = across - np.float32(middle * LANE_WIDTH)
         line = np.abs(offset) < 0.075
         if not solid:
-            line &= np.mod(along, period) < dash * period
-        if not line.any():
-            continue
-        hue = np.array([1.0, 0.75, 0.2] if yellow and middle == 0.5 else [1.0, 1.0, 0.97])
-        worn = (paint * (1 + 0.25 * grain[line]))[:, None] * hue
-        colour[line] = 0.25 * colour[line] + 0.75 * worn
+            line &= np.mod(along, np.float32(period)) < dash * period
+        _cover(colour, line, paint, (1.0, 0.72, 0.2) if yellow and middle == 0.5 else None, grain)
+    straight = (np.abs(across) < 0.09) & (np.abs(along - np.float32(arrow)) < 1.6)
+    head = along - np.float32(arrow + 1.6)
+    straight |= (head > 0) & (head < 0.9) & (np.abs(across) < 0.35 * (0.9 - head) / 0.9)
+    _cover(colour, straight, paint, None, grain)
+
+
+def _cover(colour, where, paint, hue, grain) -> None:
+    if where.any():
+        worn = (paint * (1 + 0.2 * grain[where]))[:, None] * np.float32(hue or (1.0, 1.0, 0.97))
+        colour[where] = 0.25 * colour[where] + 0.75 * worn
 
 
 _ROADSIDE = {
-    "grass": ((0.07, 0.12, 0.03), 0.35),
-    "paving": ((0.30, 0.27, 0.24), 0.08),
-    "hedge": ((0.03, 0.07, 0.02), 0.5),
-    "wall": ((0.33, 0.32, 0.30), 0.06),
+    "grass": ((0.055, 0.085, 0.028), 0.22),
+    "paving": ((0.26, 0.24, 0.22), 0.06),
+    "hedge": ((0.09, 0.075, 0.055), 0.15),
+    "wall": ((0.22, 0.215, 0.205), 0.05),
 }
 
 
 def _paint_roadside(colour, camera, along, across, grain, stain, rng) -> None:
-    edge = np.abs(across) - np.float32(1.5 * LANE_WIDTH + 0.5)
+    edge = np.abs(across) - np.float32(_ROAD_EDGE)
     beside = edge > 0
     if not beside.any():
         return
@@ -121,7 +167,58 @@ def _paint_roadside(colour, camera, along, across, grain, stain, rng) -> None:
     value = np.maximum(1 + rough * (grain + stain), 0.1)[..., None] * np.float32(hue)
     if camera.setting in ("paving", "wall"):
         joint = (np.mod(along, 0.6) < 0.03) | (np.mod(across, 0.6) < 0.03)
-        value[joint] *= 0.7
+        value[joint] *= 0.75
     colour[beside] = value[beside]
     kerb = beside & (edge < 0.18)
-    colour[kerb] = 0.38 * (1 + 0.1 * grain[kerb])[:, None]
+    colour[kerb] = 0.34 * (1 + 0.08 * grain[kerb])[:, None]
+
+
+# Distance beyond the kerb and height of what stands there, metres.
+_UPRIGHTS = {"grass": (0.6, 0.8), "paving": (2.6, 5.0), "hedge": (0.7, 1.3), "wall": (0.2, 1.0)}
+
+
+def _paint_uprights(colour, camera, points, tiles, rng) -> None:
+    """Guard rail, house front, hedge or barrier on the far side of the road.
+
+    A pixel shows it where its ray meets the upright plane before the ground.
+    """
+    eye = -camera.look_at * np.array([np.sin(camera.road), np.cos(camera.road)])
+    distance, height = _UPRIGHTS[camera.setting]
+    tone = rng.uniform(0.7, 1.3)
+    for side in (-1, 1):
+        plane = side * (_ROAD_EDGE + distance)
+        if side * (plane - eye[1]) <= 0.5:
+            continue  # the camera stands beyond it
+        behind = side * (points[1] - plane) > 0
+        if not behind.any():
+            continue
+        along, across = points[0][behind], points[1][behind]
+        share = (plane - eye[1]) / (across - eye[1])
+        z = camera.height * (1 - share)
+        x = eye[0] + (along - eye[0]) * share
+        colour[behind] = _upright(camera.setting, x, z, height, colour[behind], tiles, tone)
+
+
+def _upright(setting, x, z, height, beyond, tiles, tone) -> np.ndarray:
+    fine, coarse = tiles
+    x, z = x.astype(np.float32)[None], z.astype(np.float32)[None]
+    grain, blotch = _texture(fine, x, z, 0.6)[0], _texture(coarse, x, z, 1.5)[0]
+    x, z = x[0], z[0]
+    if setting == "hedge":
+        top = height + 0.12 * blotch
+        leaf = np.maximum(0.45 + 0.35 * grain + 0.3 * blotch, 0.06) * tone
+        leaf *= 0.5 + 0.6 * np.clip(z / height, 0, 1)
+        return np.where((z < top)[:, None], leaf[:, None] * np.float32((0.07, 0.12, 0.035)), beyond)
+    if setting == "grass":
+        metal = 0.35 * (0.7 + 0.3 * np.sin(z * 40)) * (1 + 0.05 * blotch)
+        band = (z > 0.45) & (z < height)
+        post = (np.mod(x, 2.0) < 0.10) & (z < height)
+        return np.where((band | post)[:, None], metal[:, None] * np.float32((1, 1, 1.02)), beyond)
+    if setting == "wall":
+        stone = 0.30 * tone * (1 + 0.05 * grain + 0.10 * blotch)
+        stone = stone * np.where(np.mod(x, 3.0) < 0.05, 0.6, 1.0) * (0.75 + 0.3 * z)
+        return np.where((z < height)[:, None], stone[:, None] * np.float32((1, 0.98, 0.94)), beyond)
+    front = 0.24 * tone * (1 + 0.03 * grain + 0.04 * blotch)
+    pane = (np.mod(x, 2.4) > 0.5) & (np.mod(z, 3.0) > 0.5) & (np.mod(z, 3.0) < 2.5)
+    shown = np.where(pane, 0.05 + 0.02 * blotch, front)
+    return np.where((z < height)[:, None], shown[:, None] * np.float32((1.0, 0.95, 0.88)), beyond)

@@ -107,7 +107,7 @@ def _add_box(mesh, cargo, xs, zs, half, ground, marks) -> None:
     mesh.add(quads, tones, CARGO, 0, mirror=True)
     trim = ground.scaled(0.55)
     for low, high in ((z0, z0 + 0.07), (z1 - 0.06, z1)):
-        rail = np.array([(x1, half, low), (x0, half, low), (x0, half, high), (x1, half, high)])
+        rail = _left_patch(x0, x1, half, low, high)
         mesh.add(rail, trim, CARGO, 1, mirror=True)
     mesh.add(body[5], ground.scaled(0.9), CARGO)
     for y in (-half + 0.04, -0.01, half - 0.06):
@@ -124,6 +124,10 @@ def _rear_patch(x: float, y0: float, y1: float, z0: float, z1: float) -> np.ndar
     return np.array([(x, y1, z0), (x, y0, z0), (x, y0, z1), (x, y1, z1)])
 
 
+def _left_patch(x0: float, x1: float, y: float, z0: float, z1: float) -> np.ndarray:
+    return np.array([(x1, y, z0), (x0, y, z0), (x0, y, z1), (x1, y, z1)])
+
+
 def _add_livery(mesh, xs, zs, half, marks) -> None:
     """A band and lettering along a load's or a bus's side."""
     (x0, x1), (z0, z1) = xs, zs
@@ -132,7 +136,7 @@ def _add_livery(mesh, xs, zs, half, marks) -> None:
     if marks.livery in (1, 3):
         low = z0 + (0.1 + 0.3 * marks.load[4]) * height
         high = low + (0.12 + 0.2 * marks.load[5]) * height
-        strip = np.array([(x1, half, low), (x0, half, low), (x0, half, high), (x1, half, high)])
+        strip = _left_patch(x0, x1, half, low, high)
         mesh.add(strip, band, CARGO, 2, mirror=True)
     if marks.livery >= 2:
         letters = 4 + int(6 * marks.load[6])
@@ -143,12 +147,12 @@ def _add_livery(mesh, xs, zs, half, marks) -> None:
             a = start - number * pitch
             b = a - pitch * (0.55 + 0.2 * (number * 7 % 3) / 2)
             high = low + height * (0.22 + 0.06 * (number % 2))
-            letter = np.array([(a, half, low), (b, half, low), (b, half, high), (a, half, high)])
+            letter = _left_patch(b, a, half, low, high)
             mesh.add(letter, text, CARGO, 3, mirror=True)
             # The hollow of the letter.
             c, d = a + 0.3 * (b - a), a + 0.7 * (b - a)
             z = low + 0.35 * (high - low)
-            hollow = np.array([(c, half, low), (d, half, low), (d, half, z), (c, half, z)])
+            hollow = _left_patch(d, c, half, low, z)
             mesh.add(hollow, text.scaled(0.3), CARGO, 4, mirror=True)
 
 
@@ -168,9 +172,9 @@ def _add_open_bed(mesh, xs, zs, half, ground, marks) -> None:
     mesh.add(outside[[2, 3, 4, 5]], ground, CARGO, 20)
     posts = np.linspace(x0 + 0.03, x1 - 0.1, 4 + int(4 * marks.load[6]))
     for x in posts:
-        mesh.add(np.array([(x + 0.07, half, z0), (x, half, z0), (x, half, z1), (x + 0.07, half, z1)]),
-                 ground.scaled(0.5), CARGO, 21, mirror=True)  # fmt: skip
-    rim = np.array([(x1, half, z1 - 0.05), (x0, half, z1 - 0.05), (x0, half, z1), (x1, half, z1)])
+        post = _left_patch(x, x + 0.07, half, z0, z1)
+        mesh.add(post, ground.scaled(0.5), CARGO, 21, mirror=True)
+    rim = _left_patch(x0, x1, half, z1 - 0.05, z1)
     mesh.add(rim, ground.scaled(0.6), CARGO, 22, mirror=True)
     mesh.add(_rear_patch(x0, -0.02, 0.02, z0, z1), GAP, CARGO, 22)
 
@@ -207,10 +211,8 @@ def add_bus_details(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: M
     mesh.add(end_strip(cabin, FRONT, np.linspace(-0.4, 0.3, 3), 0.83, 0.89), glow, CABIN, 7)
     # Doors are on the right, where the kerb is.
     belt = float(body.belt(shape.wheelbase)) - 0.02
-    for x in (
-        shape.wheelbase + 0.75 * (shape.front_low[0] - shape.wheelbase),
-        0.48 * shape.wheelbase,
-    ):
+    near_front = 0.25 * shape.wheelbase + 0.75 * shape.front_low[0]
+    for x in (near_front, 0.48 * shape.wheelbase):
         for shift in (-0.32, 0.32):
             leaf = side_strip(tub, [x + shift - 0.28, x + shift + 0.28], shape.sill + 0.08, belt)
             mesh.add((leaf * [1.0, -1.0, 1.0])[:, ::-1], PLASTIC.scaled(0.7), TUB, 3)
@@ -229,8 +231,10 @@ def add_bus_details(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: M
             letter = side_strip(tub, [x, x + 0.045 * shape.wheelbase], low, low + 0.35 * height)
             mesh.add(letter, text, TUB, 3, mirror=True)
     if marks.livery == 4:
-        board = side_strip(tub, np.linspace(0.2, 0.62, 4) * shape.wheelbase, shape.sill + 0.3 * height,
-                           shape.sill + 0.9 * height)  # fmt: skip
+        low = shape.sill + 0.3 * height
+        board = side_strip(
+            tub, np.linspace(0.2, 0.62, 4) * shape.wheelbase, low, low + 0.6 * height
+        )
         mesh.add(board, text, TUB, 4, mirror=True)
     rear = end_strip(tub, 0, np.linspace(-0.75, 0.75, 3), 0.3, 0.62)
     mesh.add(rear, DARK_RED_LAMP if marks.load[2] < 0.1 else PLASTIC, TUB, 2)

@@ -1,5 +1,7 @@
 """Body panels, side windows, doors and what lies along the flank."""
 
+import itertools
+
 import numpy as np
 
 from mtn_core.data.synthetic.bodywork import Body, arch_radius
@@ -90,17 +92,17 @@ def add_side_windows(mesh: Mesh, body: Body, style: Style, marks: Marks) -> None
     bounds.append(np.full(3, rear))
     panes = list(zip(bounds[1::2], bounds[0::2], strict=True))
     for number, (low, high) in enumerate(panes):
-        low, high = np.maximum(low, rear), np.minimum(high, front)
-        if (high - low).max() < 0.02 or number >= len(panes) - style.blind:
+        start, end = np.maximum(low, rear), np.minimum(high, front)
+        if (end - start).max() < 0.02 or number >= len(panes) - style.blind:
             continue
         glass = PRIVACY_GLASS if marks.privacy and number > 0 else GLASS
-        strip = side_share_strip(cabin, (low, np.maximum(high, low)), t, columns=3)
+        strip = side_share_strip(cabin, (start, np.maximum(end, start)), t, columns=3)
         mesh.add(strip, glass, CABIN, 4, mirror=True)
         if marks.seats > 0.03 and not (marks.privacy and number > 0):
-            _add_seat(mesh, cabin, low, high, marks.seats)
+            _add_seat(mesh, cabin, start, end, marks.seats)
         if marks.visors and shape.type_id != BUS:
             edge = np.array([0.80, 0.89])
-            ends = (np.interp(edge, t, low), np.interp(edge, t, high))
+            ends = (np.interp(edge, t, start), np.interp(edge, t, end))
             mesh.add(side_share_strip(cabin, ends, edge), BLACK_GLOSS, CABIN, 6, mirror=True)
 
 
@@ -121,19 +123,21 @@ def add_doors(mesh: Mesh, body: Body, style: Style, paint: Material) -> None:
     wb = shape.wheelbase
     front_edge = wb - arch_radius(shape) - 0.10
     edges = [min(front_edge, shape.windscreen[0] + 0.02)]
-    edges += [p * wb for p in style.pillars if p * wb > 0.1 and shape.type_id != TRUCK]
+    if style.pillars:
+        edges.append(style.pillars[0] * wb)
     if shape.type_id not in (PICKUP, TRUCK, VAN):
         edges.append(0.5 * arch_radius(shape))
     elif shape.type_id in (PICKUP, TRUCK):
         edges.append(shape.cab_rear + 0.10)
+    gap = gap_in(paint)
     sill = shape.sill + 0.10
     for x in edges:
         top = float(body.belt(x)) - 0.01
         low = sill if abs(x) > arch_radius(shape) else shape.wheel_radius + arch_radius(shape)
         for z0, z1 in _pieces(low, top, 3):
-            mesh.add(side_strip(tub, [x - 0.009, x + 0.009], z0, z1), GAP, TUB, 3, mirror=True)
+            mesh.add(side_strip(tub, [x - 0.005, x + 0.005], z0, z1), gap, TUB, 3, mirror=True)
     lowest = side_strip(tub, np.linspace(edges[-1], edges[0], 4), sill - 0.008, sill + 0.008)
-    mesh.add(lowest, GAP, TUB, 3, mirror=True)
+    mesh.add(lowest, gap, TUB, 3, mirror=True)
     bright = Material(tuple(0.25 + 0.6 * c for c in paint.albedo), 0.1, 0.8)
     for x in edges[1:]:
         if x > shape.cab_rear - 0.1:
@@ -153,9 +157,14 @@ def add_doors(mesh: Mesh, body: Body, style: Style, paint: Material) -> None:
         mesh.add(rail, GAP, TUB, 3, mirror=True)
 
 
+def gap_in(paint: Material) -> Material:
+    """The dark of a shut line, which is too thin to be quite black."""
+    return Material(tuple(0.012 + 0.25 * c for c in paint.albedo))
+
+
 def _pieces(low: float, high: float, count: int) -> list[tuple[float, float]]:
     edges = np.linspace(low, high, count + 1)
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def add_patch(mesh: Mesh, body: Body, marks: Marks) -> None:

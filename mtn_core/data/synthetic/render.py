@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from mtn_core.data.synthetic.cameras import View
+from mtn_core.data.synthetic.ground import Window
 from mtn_core.data.synthetic.light import expose, shade
 from mtn_core.data.synthetic.mesh import Faces
 
@@ -16,8 +17,7 @@ def paint_vehicle(
     ranks: np.ndarray,
     view: View,
     *,
-    origin: tuple[float, float],
-    scale: float,
+    window: Window,
     gain: float,
 ) -> None:
     """Paint a vehicle into a picture.
@@ -27,8 +27,7 @@ def paint_vehicle(
         groups: The vehicle's faces.
         ranks: (parts,) order in which the parts are painted.
         view: Camera and place.
-        origin: Frame pixel of the canvas's upper left corner.
-        scale: Canvas pixels a frame pixel.
+        window: Which part of the frame the canvas is.
         gain: Automatic exposure of the track.
     """
     outlines, colours, keys = [], [], []
@@ -42,7 +41,7 @@ def paint_vehicle(
             faces.optics[facing], faces.part[facing], faces.layer[facing],
         )  # fmt: skip
         pixels, _ = view.project(seen.corners)
-        pixels = ((pixels - origin) * scale - 0.5) * (1 << _SHIFT)
+        pixels = (window.place(pixels) - 0.5) * (1 << _SHIFT)
         outlines.extend(np.rint(pixels).astype(np.int32))
         colours.append(expose(shade(seen, view), view.camera, gain))
         distance = np.linalg.norm(seen.centres - eye, axis=1)

@@ -113,6 +113,7 @@ def top_strip(shell: Shell, xs, left, right) -> np.ndarray:
 def block(x: tuple, y: tuple, z: tuple, *, taper: float = 0.0) -> np.ndarray:
     """The six faces of a box, (6, 4, 3); the top may be smaller by ``taper`` metres all round."""
     (x0, x1), (y0, y1), (z0, z1) = x, y, z
+    taper = min(taper, 0.3 * (x1 - x0), 0.3 * (y1 - y0))
     a, b, c, d = (x1 - taper, x0 + taper, y1 - taper, y0 + taper)
     low = [(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)]
     high = [(b, d, z1), (a, d, z1), (a, c, z1), (b, c, z1)]
