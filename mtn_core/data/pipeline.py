@@ -35,7 +35,7 @@ from mtn_core.data.workers import Prefetcher, num_workers_for
 from mtn_core.errors import DataError, first_offenders
 
 if TYPE_CHECKING:
-    from mtn_core.config import DataConfig, ModelConfig
+    from mtn_core.config import Config, DataConfig, ModelConfig
     from mtn_core.data.veri import Split
 
 Batch = dict[str, np.ndarray]
@@ -274,6 +274,30 @@ class EvalLoader(_Loader):
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches; the same ones every time."""
         return self._run(list(enumerate(self._batches)))
+
+
+def preview_batch(split: "Split | MixedSplit", config: "Config") -> tuple[Batch, list[int]]:
+    """The first training batch, with every map that the data has, for a look at it.
+
+    P and K are lowered where the split has fewer ids.
+
+    Args:
+        split: The training split.
+        config: ``data``, ``model`` and ``train.seed`` are read.
+
+    Returns:
+        The batch, and the pid of each class index.
+    """
+    model = config.model.model_copy(
+        update={
+            "heatmaps": all(part.folder("heatmap").is_dir() for part in split.parts),
+            "segments": all(part.folder("segment").is_dir() for part in split.parts),
+        }
+    )
+    ids = min(config.data.ids_per_batch, split.frame["pid"].nunique())
+    data = config.data.model_copy(update={"ids_per_batch": ids, "weights": None})
+    with TrainLoader(split, config=data, model=model, seed=config.train.seed) as loader:
+        return next(iter(loader)), list(loader.pid_index)
 
 
 def _class_index(split: "Split | MixedSplit", column: str, num_classes: int) -> np.ndarray:

@@ -118,8 +118,11 @@ class PKSampler:
         """``count`` groups of K rows; rows are used up before any comes again."""
         size = self.images_per_id
         if len(rows) < size:
-            order = [rng.permutation(rows) for _ in range(count)]
-            return [np.concatenate([o, rng.choice(rows, size - len(rows))]) for o in order]
+            rounds = -(-size // len(rows))
+            return [
+                np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:size]
+                for _ in range(count)
+            ]
         groups: list[np.ndarray] = []
         while len(groups) < count:
             order = rng.permutation(rows)
