@@ -39,8 +39,8 @@ class ExportOptions:
         pixels: An ONNX file that takes uint8 pixels and maps.
         float16: An ONNX file with half-precision arithmetic.
         int8: An ONNX file with convolutions in int8; needs ``root`` for calibration.
-        root: Data set: int8 is calibrated on its training split, and the accuracy of every ONNX
-            file is measured on its query and gallery.
+        root: Data set: int8 is calibrated on its training split; with float16 or int8 the accuracy
+            of every ONNX file is measured on its query and gallery.
         batch_size: Images a run when accuracy is measured.
     """
 
@@ -175,7 +175,7 @@ class _Exporter:
         onnx_graph.save(model, path)
         session = OnnxModel(path)
         self._record(path, "ONNX", session.run(self.batch), precision=precision, inputs=inputs)
-        if self.options.root is not None:
+        if self.options.root is not None and (self.options.float16 or self.options.int8):
             from mtn_core.export.onnx_eval import evaluate_onnx
 
             result = evaluate_onnx(session, self.options.root, batch_size=self.options.batch_size)

@@ -1,5 +1,6 @@
 """The full evaluation through onnxruntime; MindSpore is not needed."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ def embed_split(
         data=DataConfig(num_workers=num_workers),
         model=spec.network,
         batch_size=min(batch_size, len(split)),
+        packed=can_read_packs(),
     )
     with loader:
         bar = tqdm(
@@ -61,6 +63,11 @@ def embed_split(
             sizes.append(batch["size"][used])
     values = {name: np.concatenate([o[name] for o in outputs]) for name in spec.outputs}
     return to_embeddings(split, spec, values, np.concatenate(sizes))
+
+
+def can_read_packs() -> bool:
+    """Packs are read by MindSpore; without it the plain folders serve."""
+    return find_spec("mindspore") is not None
 
 
 def to_embeddings(

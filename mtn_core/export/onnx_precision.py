@@ -54,7 +54,8 @@ def calibration_batches(
         frame=split.frame.iloc[rows].reset_index(drop=True),
         keypoints=split.keypoints[rows],
     )
-    with EvalLoader(part, data=DataConfig(), model=spec.network, batch_size=1) as loader:
+    loader = EvalLoader(part, data=DataConfig(), model=spec.network, batch_size=1, packed=False)
+    with loader:
         for batch in loader:
             yield model_inputs(batch, spec, pixels=False)
 

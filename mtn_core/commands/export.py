@@ -1,0 +1,203 @@
+"""`mtn export`, `eval-onnx`, `preprocess`, `postprocess` and `to-lite`."""
+
+import argparse
+from pathlib import Path
+
+from mtn_core.commands.arguments import add_boolean, add_device, add_maps, add_out, add_root
+
+FILE_FORMATS = ("MINDIR", "ONNX", "AIR")
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    """Add the parsers of this module's commands."""
+    _register_export(subparsers)
+    _register_eval_onnx(subparsers)
+    _register_preprocess(subparsers)
+    _register_postprocess(subparsers)
+    _register_to_lite(subparsers)
+
+
+def _register_export(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "export", help="write MINDIR, ONNX or AIR files and prove that they compute the same"
+    )
+    parser.add_argument("--ckpt_path", type=Path, required=True)
+    parser.add_argument(
+        "--file_format",
+        nargs="+",
+        choices=FILE_FORMATS,
+        default=["MINDIR", "ONNX"],
+        metavar="FORMAT",
+        help="some of MINDIR, ONNX, AIR (default: MINDIR ONNX)",
+    )
+    add_out(parser, "folder for the files")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="the folder that holds veri/: int8 is calibrated on its training split, and the mAP "
+        "of float16 and int8 files is measured beside the float32 one",
+    )
+    add_maps(parser)
+    add_device(parser)
+    add_boolean(parser, "pixels", "also an ONNX file that takes uint8 pixels and maps", False)
+    add_boolean(parser, "float16", "also an ONNX file in float16", False)
+    add_boolean(parser, "int8", "also an ONNX file in int8; needs --root", False)
+    _add_batch_size(parser)
+    parser.set_defaults(run=run_export)
+
+
+def _register_eval_onnx(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "eval-onnx", help="evaluate an ONNX file through onnxruntime, print the result table"
+    )
+    add_root(parser)
+    parser.add_argument("--onnx_path", type=Path, required=True)
+    add_out(parser)
+    add_device(parser)
+    add_maps(parser)
+    _add_batch_size(parser)
+    parser.set_defaults(run=run_eval_onnx)
+
+
+def _register_preprocess(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "preprocess", help="write a data set as the files that the 310 program reads"
+    )
+    parser.add_argument(
+        "--root", "--data_dir", type=Path, required=True, help="the folder that holds veri/"
+    )
+    parser.add_argument(
+        "--mindir_path", type=Path, required=True, help="exported model, or its model.json"
+    )
+    parser.add_argument("--result_dir", type=Path, required=True, help="folder for the .bin files")
+    parser.add_argument("--label_dir", type=Path, required=True, help="folder for the labels")
+    add_maps(parser)
+    parser.add_argument(
+        "--reuse", action="store_true", help="only check that the files there belong to the model"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the files there")
+    parser.set_defaults(run=run_preprocess)
+
+
+def _register_postprocess(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "postprocess", help="evaluate the 310 program's files, print the result table"
+    )
+    parser.add_argument(
+        "--result_dir", type=Path, required=True, help="folder that the program wrote"
+    )
+    parser.add_argument(
+        "--label_dir", type=Path, required=True, help="folder of labels from preprocess"
+    )
+    parser.add_argument("--input_dir", type=Path, help="accepted as in the seed; not needed")
+    parser.add_argument("--out", type=Path, help="run folder to write")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="write into a folder that already holds results"
+    )
+    parser.set_defaults(run=run_postprocess)
+
+
+def _register_to_lite(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "to-lite", help="convert an exported ONNX file for MindSpore Lite's runtime"
+    )
+    parser.add_argument("--mindir_path", type=Path, required=True, help="exported .mindir or .onnx")
+    parser.add_argument(
+        "--converter",
+        type=Path,
+        required=True,
+        help="ascend_310_infer/out/convert, or converter_lite of a Lite release",
+    )
+    parser.add_argument("--batch", type=int, default=1, help="images a prediction")
+    parser.add_argument("--out", type=Path, required=True, help=".mindir file to write")
+    parser.set_defaults(run=run_to_lite)
+
+
+def _add_batch_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch_size", type=int, default=32, help="images a run (default: 32)")
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Handle `mtn export`."""
+    from mtn_core.engine.device import setup_device
+    from mtn_core.export.exporter import ExportOptions, export_checkpoint
+    from mtn_core.export.onnx_session import check_batch_size
+
+    check_batch_size(args.batch_size)
+    device = setup_device(args.device_target, args.device_id)
+    options = ExportOptions(args.pixels, args.float16, args.int8, args.root, args.batch_size)
+    export_checkpoint(
+        args.ckpt_path,
+        args.out,
+        args.file_format,
+        device,
+        options,
+        heatmaps=args.heatmapaware,
+        segments=args.segmentaware,
+        overwrite=args.overwrite,
+        echo=lambda line: print(line, flush=True),
+    )
+    print(f"written: {args.out}")
+    return 0
+
+
+def run_eval_onnx(args: argparse.Namespace) -> int:
+    """Handle `mtn eval-onnx`."""
+    from mtn_core.export.onnx_eval import evaluate_onnx_into_run
+    from mtn_core.export.onnx_session import check_batch_size
+
+    check_batch_size(args.batch_size)
+    result = evaluate_onnx_into_run(
+        args.onnx_path,
+        args.root,
+        args.out,
+        device_target=args.device_target,
+        device_id=args.device_id,
+        batch_size=args.batch_size,
+        heatmaps=args.heatmapaware,
+        segments=args.segmentaware,
+        overwrite=args.overwrite,
+    )
+    print(result.format_table())
+    return 0
+
+
+def run_preprocess(args: argparse.Namespace) -> int:
+    """Handle `mtn preprocess`."""
+    from mtn_core.export.model_json import check_flags, load_spec
+    from mtn_core.export.preprocess import check_inputs, write_inputs
+
+    spec = load_spec(args.mindir_path)
+    check_flags(spec, args.mindir_path, heatmaps=args.heatmapaware, segments=args.segmentaware)
+    if args.reuse:
+        counts = check_inputs(spec, args.root, args.result_dir, args.label_dir)
+    else:
+        counts = write_inputs(
+            spec, args.root, args.result_dir, args.label_dir, overwrite=args.overwrite
+        )
+    for name, count in counts.items():
+        print(f"{name}: {count} images in {args.result_dir / name}")
+    return 0
+
+
+def run_postprocess(args: argparse.Namespace) -> int:
+    """Handle `mtn postprocess`."""
+    from mtn_core.export.postprocess import evaluate_results, evaluate_results_into_run
+
+    if args.out is None:
+        result = evaluate_results(args.result_dir, args.label_dir)
+    else:
+        result = evaluate_results_into_run(
+            args.result_dir, args.label_dir, args.out, overwrite=args.overwrite
+        )
+    print(result.format_table())
+    return 0
+
+
+def run_to_lite(args: argparse.Namespace) -> int:
+    """Handle `mtn to-lite`."""
+    from mtn_core.export.lite import convert_for_lite
+
+    path = convert_for_lite(args.mindir_path, args.out, args.converter, batch=args.batch)
+    print(f"written: {path}")
+    return 0

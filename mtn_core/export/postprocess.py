@@ -1,0 +1,141 @@
+"""The back end of 310 inference: the C++ program's result files to the seed's result table."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtn_core.data.vehicle import NUM_KEYPOINTS
+from mtn_core.errors import DataError, first_offenders
+from mtn_core.export.model_json import OUTPUT_NAMES, ModelSpec
+from mtn_core.export.onnx_eval import evaluation_config
+from mtn_core.export.preprocess import (
+    IMAGE_FOLDER,
+    SPLITS,
+    file_stem,
+    load_model_of,
+    read_labels,
+)
+from mtn_core.results import Embeddings, RetrievalResult
+from mtn_core.runs import claim_run_folder, describe_environment, write_run_context
+
+
+def read_outputs(
+    spec: ModelSpec, result_dir: str | Path, split: str, count: int
+) -> dict[str, np.ndarray]:
+    """Read the result files of ``query`` or ``gallery``.
+
+    Args:
+        spec: Says how many values each output has.
+        result_dir: Folder that the C++ program wrote.
+        split: ``query`` or ``gallery``.
+        count: Images of the split.
+
+    Returns:
+        The four outputs by name, ``(count, width) float32``.
+
+    Raises:
+        DataError: A file is missing, of the wrong size, or holds a value that is not finite.
+    """
+    result_dir = Path(result_dir)
+    outputs = {n: np.empty((count, spec.width(n)), np.float32) for n in OUTPUT_NAMES}
+    bad = []
+    for row in range(count):
+        for number, (name, values) in enumerate(outputs.items()):
+            path = result_dir / f"{file_stem(split, IMAGE_FOLDER, row)}_{number}.bin"
+            problem = _read_into(path, values[row])
+            if problem:
+                bad.append(f"{path.name} ({name}) {problem}")
+    if bad:
+        raise DataError(
+            f"results in {result_dir} do not fit the model: {first_offenders(bad)}; run the "
+            "inference again"
+        )
+    return outputs
+
+
+def evaluate_results(result_dir: str | Path, label_dir: str | Path) -> RetrievalResult:
+    """Evaluate what the C++ program computed.
+
+    Args:
+        result_dir: Folder that the C++ program wrote.
+        label_dir: Folder with labels and ``model.json`` that preprocessing wrote.
+
+    Raises:
+        DataError: Labels or results are missing or do not fit the model.
+    """
+    label_dir = Path(label_dir)
+    spec = load_model_of(label_dir)
+    embeddings = []
+    for name, layout in SPLITS.items():
+        rows = read_labels(label_dir, name)
+        outputs = read_outputs(spec, result_dir, name, len(rows))
+        embeddings.append(_to_embeddings(layout, rows, outputs, spec.network.attributes))
+    config = evaluation_config(spec, 1)
+    return RetrievalResult.from_embeddings(
+        *embeddings,
+        metric=config.eval.metric,
+        max_rank=config.eval.max_rank,
+        provenance={
+            "checkpoint_sha256": spec.checkpoint_sha256,
+            "config_sha256": spec.config_sha256,
+            "recipe": spec.recipe,
+            "epoch": spec.epoch,
+            "seed": spec.seed,
+            "backend": "MindSpore Lite C++",
+        },
+    )
+
+
+def evaluate_results_into_run(
+    result_dir: str | Path, label_dir: str | Path, out: str | Path, *, overwrite: bool = False
+) -> RetrievalResult:
+    """Evaluate what the C++ program computed and write the results into a run folder.
+
+    Raises:
+        RunFolderError: ``out`` holds results.
+    """
+    result = evaluate_results(result_dir, label_dir)
+    out = claim_run_folder(out, overwrite=overwrite)
+    write_run_context(
+        out,
+        evaluation_config(load_model_of(Path(label_dir)), 1),
+        environment=describe_environment(target="MindSpore Lite"),
+        command="postprocess",
+    )
+    result.save(out)
+    return result
+
+
+def _read_into(path: Path, values: np.ndarray) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if len(data) != values.nbytes:
+        return f"has {len(data)} bytes, expected {values.nbytes}"
+    values[:] = np.frombuffer(data, np.float32)
+    return "" if np.isfinite(values).all() else "holds values that are not finite"
+
+
+def _to_embeddings(
+    layout: str, rows: list[dict[str, Any]], outputs: dict[str, np.ndarray], attributes: bool
+) -> Embeddings:
+    def column(key: str) -> np.ndarray:
+        return np.array([row[key][0] for row in rows], np.int64)
+
+    width = None if attributes else 0
+    keypoints = np.array([row["keypoints"] for row in rows], np.float32)
+    return Embeddings(
+        split=layout,
+        names=np.array([row["name"] for row in rows], str),
+        pids=column("vid"),
+        camids=column("camid"),
+        color_ids=column("vcolor"),
+        type_ids=column("vtype"),
+        features=outputs["embedding"],
+        color_logits=outputs["color_logits"][:, :width],
+        type_logits=outputs["type_logits"][:, :width],
+        keypoints=keypoints.reshape(len(rows), NUM_KEYPOINTS, 3),
+        sizes=np.array([row["size"] for row in rows], np.int32),
+    )
