@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def execute_notebook(
 
     check_parameters(source, parameters)
     failure = None
-    with atomic_path(executed) as temporary:
+    with atomic_path(executed) as temporary, _without_progress_bars():
         try:
             papermill.execute_notebook(
                 str(source),
@@ -147,6 +147,20 @@ def execute_notebook(
             f"{source.name} failed in cell {failure.exec_count}: {failure.ename}: "
             f"{failure.evalue}; the executed copy is {executed}"
         )
+
+
+@contextlib.contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Bars inside the kernel would stay in the executed copy as half-finished lines."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TQDM_DISABLE"]
+        else:
+            os.environ["TQDM_DISABLE"] = before
 
 
 def run_workbook(

@@ -59,6 +59,7 @@ def use_style(**overrides: object) -> Iterator[None]:
         **overrides: Further matplotlib settings with ``_`` for ``.`` left as they are given in a
             dictionary, e.g. ``use_style(**{"font.size": 12})``.
     """
+    interactive = mpl.is_interactive()
     try:
         with mpl.rc_context():
             style.use(STYLE_FILE)

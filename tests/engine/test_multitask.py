@@ -1,0 +1,150 @@
+"""The real network through training, evaluation and the run folder."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mtn_core.config import load_config
+from mtn_core.data.veri import load_split
+from mtn_core.engine.embed import Embedder
+from mtn_core.engine.evaluate import evaluate_into_run
+from mtn_core.engine.multitask import MultiTaskTask, train
+from mtn_core.engine.optim import learning_rates
+from mtn_core.engine.step import TrainStep
+from mtn_core.errors import ConfigError, DataError, RunFolderError
+
+TINY = {
+    "model.image_size": 32,
+    "data.ids_per_batch": 4,
+    "data.images_per_id": 2,
+    "train.epochs": 1,
+    "train.eval_every": 0,
+}
+
+
+def tiny(**overrides):
+    return load_config("smoke", TINY | {k.replace("__", "."): v for k, v in overrides.items()})
+
+
+@pytest.fixture(scope="module")
+def run(smoke_root, device, tmp_path_factory):
+    """One epoch of the smoke recipe at 32x32, trained and evaluated."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny(train__eval_every=1), [smoke_root], out, device)
+    evaluate_into_run(out / "ckpt" / "best.ckpt", smoke_root, out, device)
+    return out
+
+
+def test_the_run_folder_is_complete(run):
+    names = {p.name for p in run.iterdir()}
+    assert names >= {
+        "config.yaml",
+        "environment.json",
+        "train.csv",
+        "validation.csv",
+        "ckpt",
+        "results.json",
+        "per_query.parquet",
+        "embeddings_query.npz",
+        "embeddings_gallery.npz",
+    }
+    results = json.loads((run / "results.json").read_text())
+    for key in ("mAP", "mINP", "color_accuracy", "type_accuracy"):
+        assert 0 <= results[key] <= 1
+    assert len(results["checkpoint_sha256"]) == len(results["config_sha256"]) == 64
+    assert results["num_query_without_match"] == 0
+
+
+def test_evaluation_during_training_and_afterwards_agree(run):
+    during = (run / "validation.csv").read_text().splitlines()[-1].split(",")[2]
+    after = json.loads((run / "results.json").read_text())["mAP"]
+    assert float(during) == pytest.approx(after, rel=1e-6)
+
+
+def test_evaluation_repeats_bit_for_bit(run, smoke_root, device, tmp_path):
+    """Properties 1 and 26: a second evaluation gives the same file."""
+    evaluate_into_run(run / "ckpt" / "best.ckpt", smoke_root, tmp_path / "again", device)
+    assert (tmp_path / "again" / "results.json").read_bytes() == (run / "results.json").read_bytes()
+
+
+def test_results_are_not_overwritten_unasked(run, smoke_root, device):
+    with pytest.raises(RunFolderError, match="--overwrite"):
+        evaluate_into_run(run / "ckpt" / "best.ckpt", smoke_root, run, device)
+    with pytest.raises(RunFolderError, match="already holds a run"):
+        train(tiny(), [smoke_root], run, device)
+
+
+def test_resume_refuses_other_settings_and_names_them(run, smoke_root, device):
+    with pytest.raises(ConfigError, match=r"optim\.learning_rate: the run has 0\.001, asked for 0"):
+        train(
+            tiny(optim__learning_rate=0.5, train__eval_every=1),
+            [smoke_root],
+            run,
+            device,
+            resume=True,
+        )
+
+
+def test_a_sixteen_image_set_can_be_learnt_by_heart(smoke_root, device):
+    """If labels, losses or the update were wrong, this would not go to zero."""
+    config = tiny(
+        data__flip=0,
+        data__translation=0,
+        optim__schedule="constant",
+        optim__learning_rate=2e-3,
+        loss__label_smoothing=0,
+    )
+    task = MultiTaskTask(config, load_split(smoke_root, "train"), None, device)
+    batch = next(iter(task.loader))
+    task.loader.close()
+    step = TrainStep(
+        task.forward,
+        task.network,
+        [],
+        config.optim,
+        learning_rates(config.optim, 30, 1),
+        30,
+    )
+    losses = [step.run(task.inputs(batch), i).parts for i in range(30)]
+    assert losses[-1][0] < 0.3 * losses[0][0], "identity"
+    assert losses[-1][2] < 0.5 * losses[0][2], "colour"
+    assert losses[-1][3] < 0.5 * losses[0][3], "type"
+
+
+def test_unknown_colours_enter_no_loss(smoke_root, device):
+    task = MultiTaskTask(tiny(), load_split(smoke_root, "train"), None, device)
+    batch = next(iter(task.loader))
+    task.loader.close()
+    import mindspore as ms
+
+    batch["color_index"] = np.full_like(batch["color_index"], -1)
+    task.forward.set_train(False)
+    _, parts = task.forward(*(ms.Tensor(a) for a in task.inputs(batch)))
+    assert parts.asnumpy()[2] == 0
+
+
+def test_embeddings_follow_the_split_whatever_the_batch_size(run, smoke_root, device):
+    from mtn_core.engine.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(run / "ckpt" / "best.ckpt")
+    embedder = Embedder(checkpoint.model_config, device)
+    embedder.load(checkpoint.weights)
+    split = load_split(smoke_root, "query")
+    config = tiny()
+    first = embedder.embed(split, config.data, 16)
+    second = embedder.embed(split, config.data, 7)
+    assert first.names.tolist() == split.frame["name"].tolist()
+    np.testing.assert_allclose(first.features, second.features, atol=1e-5)
+    assert (first.sizes > 0).all()
+
+
+def test_missing_data_is_found_before_anything_is_written(tmp_path, device):
+    with pytest.raises(DataError, match="veri"):
+        train(tiny(), [tmp_path / "nothing"], tmp_path / "run", device)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_must_be_one_a_root(smoke_root, tmp_path, device):
+    with pytest.raises(ConfigError, match="2 values for one --root"):
+        train(tiny(data__weights=[1, 1]), [smoke_root], tmp_path / "run", device)
