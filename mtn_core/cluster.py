@@ -30,6 +30,7 @@ class Cluster:
         master_port: A free port there.
         node_rank: This machine's place; 0 is the master, which also runs the scheduler.
         cluster_time_out: Seconds to wait for all processes to arrive.
+        rank_table_file: Ascend's older description of the devices of all machines.
     """
 
     worker_num: int = 1
@@ -38,6 +39,7 @@ class Cluster:
     master_port: int = 8118
     node_rank: int = 0
     cluster_time_out: int = 300
+    rank_table_file: str | None = None
 
     def __post_init__(self):
         local = self.local
@@ -53,6 +55,7 @@ class Cluster:
 
     def msrun_arguments(self, log_dir: Path) -> list[str]:
         """The launcher's own arguments."""
+        table = [f"--rank_table_file={self.rank_table_file}"] if self.rank_table_file else []
         return [
             f"--worker_num={self.worker_num}",
             f"--local_worker_num={self.local}",
@@ -62,6 +65,7 @@ class Cluster:
             f"--cluster_time_out={self.cluster_time_out}",
             f"--log_dir={log_dir}",
             "--join=True",
+            *table,
         ]
 
 

@@ -1,4 +1,4 @@
-"""`mtn workbook`: the notebooks, in order, through papermill."""
+"""`mtn workbook`: the notebooks, in order; `mtn launch`: any command on several processes."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from mtn_core.commands.arguments import add_device
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
-    """Add the parser of `mtn workbook`."""
+    """Add the parsers of this module's commands."""
     parser = subparsers.add_parser("workbook", help="run the notebooks and write their pages")
     parser.add_argument("--profile", choices=("smoke", "demo", "veri"), default="smoke")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="notebook numbers")
@@ -28,26 +28,60 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run")
     add_device(parser)
-    parser.add_argument("--workers", type=int, default=1, help="processes of the whole job")
-    parser.add_argument("--local_workers", type=int, help="processes on this machine")
-    parser.add_argument("--master_addr", default="127.0.0.1")
-    parser.add_argument("--master_port", type=int, default=8118)
-    parser.add_argument("--node_rank", type=int, default=0)
+    _add_cluster(parser)
     parser.set_defaults(run=run_workbook_command)
+    _register_launch(subparsers)
 
 
-def run_workbook_command(args: argparse.Namespace) -> int:
-    """Handle `mtn workbook`."""
+def _register_launch(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "launch",
+        help="run an mtn command on several processes, with msrun",
+        epilog="example: mtn launch --workers 2 -- train --distribute --root data --out runs/two",
+    )
+    _add_cluster(parser)
+    parser.add_argument("--log_dir", type=Path, default=Path("msrun_logs"), help="logs by rank")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the command, after --")
+    parser.set_defaults(run=run_launch)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=1, help="processes of the whole job")
+    parser.add_argument("--local_workers", type=int, help="processes on this machine (all)")
+    parser.add_argument("--master_addr", default="127.0.0.1", help="machine with node rank 0")
+    parser.add_argument("--master_port", type=int, default=8118, help="a free port there")
+    parser.add_argument("--node_rank", type=int, default=0, help="this machine's place")
+    parser.add_argument("--rank_table_file", type=Path, help="Ascend rank table")
+
+
+def _cluster(args: argparse.Namespace):
     from mtn_core.cluster import Cluster
-    from mtn_core.workbook import PROFILES, run_workbook
 
-    cluster = Cluster(
+    return Cluster(
         worker_num=args.workers,
         local_worker_num=args.local_workers,
         master_addr=args.master_addr,
         master_port=args.master_port,
         node_rank=args.node_rank,
+        rank_table_file=str(args.rank_table_file) if args.rank_table_file else None,
     )
+
+
+def run_launch(args: argparse.Namespace) -> int:
+    """Handle `mtn launch`."""
+    from mtn_core.cluster import launch
+    from mtn_core.errors import ConfigError
+
+    command = [a for i, a in enumerate(args.arguments) if a != "--" or i]
+    if not command:
+        raise ConfigError("mtn launch needs a command after --, such as -- train --distribute ...")
+    return launch(_cluster(args), "mtn_core", command, args.log_dir.resolve())
+
+
+def run_workbook_command(args: argparse.Namespace) -> int:
+    """Handle `mtn workbook`."""
+    from mtn_core.workbook import PROFILES, run_workbook
+
     index = run_workbook(
         PROFILES[args.profile],
         notebooks=args.notebooks,
@@ -55,7 +89,7 @@ def run_workbook_command(args: argparse.Namespace) -> int:
         reports_dir=args.reports,
         root=args.root,
         only=args.only,
-        cluster=cluster,
+        cluster=_cluster(args),
         parameters={name: yaml.safe_load(value) for name, value in args.parameter},
         device_target=args.device_target,
         overwrite=args.overwrite,
