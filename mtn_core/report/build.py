@@ -2,23 +2,25 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mtn_core.files import write_text
-from mtn_core.report.figures import PageFigure, draw_retrieval_curves, draw_training
+from mtn_core.report.breakdowns import make_breakdown_section, make_verification_section
+from mtn_core.report.comparison import make_comparison_section
+from mtn_core.report.figures import draw_retrieval_curves, draw_training
 from mtn_core.report.headline import collect_baselines, make_headline_table
 from mtn_core.report.lists import collect_explorer, view_selection
+from mtn_core.report.mistakes import make_mistakes_section
 from mtn_core.report.page import render_page
+from mtn_core.report.parts import Part, Section
 from mtn_core.report.provenance import describe_provenance, shorten_paths
 from mtn_core.report.query_tables import make_dropped_table, make_query_table
 from mtn_core.report.sources import RunSource, load_runs
-from mtn_core.report.tables import Table
 from mtn_core.report.thumbnails import ThumbnailStore
-from mtn_core.report.verdict import describe_against_baselines
+from mtn_core.report.verdict import describe_run
 from mtn_core.viz.ranking import Ranker
 
 _LOG = logging.getLogger(__name__)
@@ -29,29 +31,6 @@ _LEGEND = (
     "rank and distance, vehicle, camera. Where the first true match comes later than the pictures "
     "shown, it stands behind the dots."
 )
-
-
-@dataclass
-class Part:
-    """A piece of a section: figures, tables and rank lists under an optional heading."""
-
-    heading: str = ""
-    note: str = ""
-    figures: Sequence[PageFigure] = ()
-    tables: Sequence[Table] = ()
-    lists: Sequence[Mapping[str, Any]] = ()
-    columns: bool = True
-
-
-@dataclass
-class Section:
-    """A section of the page; ``explorer`` is the table whose rows open rank lists."""
-
-    id: str
-    title: str
-    parts: list[Part] = field(default_factory=list)
-    note: str = ""
-    explorer: Table | None = None
 
 
 def write_report(
@@ -89,9 +68,14 @@ def write_report(
         Ranker(run.result.query, run.result.gallery, metric=run.result.protocol["metric"])
         for run in runs
     ]
+    compared, differences = make_comparison_section(runs, rankers, store, top_k=top_k)
     sections = [
+        *compared,
         Section("curves", "Retrieval curves", [Part(figures=draw_retrieval_curves(runs))]),
         *_rank_list_sections(runs, rankers, store, top_k),
+        *make_breakdown_section(runs),
+        *make_mistakes_section(runs, store),
+        *make_verification_section(runs),
         *_training_section(runs),
     ]
     lists, rows_with_lists = collect_explorer(runs, rankers, store, top_k=top_k)
@@ -107,8 +91,8 @@ def write_report(
         "images",
         scripts=("report.js",),
         summary=_summarise(title, runs),
-        verdict=describe_against_baselines(first.result.mAP, first.baselines),
-        headline=make_headline_table(runs, [{} for _ in runs]),
+        verdict=[*describe_run(first), *differences],
+        headline=make_headline_table(runs),
         runs=[
             {"name": run.name, "facts": describe_provenance(run), "settings": _settings(run)}
             for run in runs
@@ -185,7 +169,11 @@ def _collect_warnings(runs: Sequence[RunSource], store: ThumbnailStore) -> list[
 
 
 def _settings(run: RunSource) -> str:
-    settings = {"config.yaml": run.config, "environment.json": run.environment}
+    settings = {
+        "config.yaml": run.config,
+        "environment.json": run.environment,
+        "results.json": {"protocol": run.result.protocol, "provenance": run.result.provenance},
+    }
     return yaml.safe_dump(shorten_paths(settings), sort_keys=False, allow_unicode=True)
 
 

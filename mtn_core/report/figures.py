@@ -100,6 +100,25 @@ def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
                 caption="Evaluations during training; the best epoch is kept as best.ckpt.",
             )
         )
+    if {"positive_distance", "negative_distance"} <= set(run.train.columns):
+        figures.append(
+            make_figure(
+                "distances",
+                "Distances of the hardest pairs of each batch over the steps",
+                lambda ax: training.plot_distances(ax, run.train),
+                caption="Learning pulls the lines apart: the solid one should fall below the "
+                "dashed one.",
+            )
+        )
+    if "active_triplets" in run.train:
+        figures.append(
+            make_figure(
+                "triplets",
+                "Share of anchors whose triplet still has a loss, over the steps",
+                lambda ax: training.plot_triplets(ax, run.train),
+                caption="Near zero, the triplet loss has nothing left to teach.",
+            )
+        )
     if "lr" in run.train:
         figures.append(
             make_figure(

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mtn_core.report.sources import RunSource
 from mtn_core.report.tables import Cell, Column, Table, number_cell, percent_cell, text_cell
 from mtn_core.report.verdict import list_baselines
 from mtn_core.results import RetrievalResult
 
-_RANKS = (1, 5, 10, 20)
+_RANKS = (1, 5, 10)
 
 
 def headline_numbers(result: RetrievalResult) -> dict[str, float]:
@@ -23,21 +21,26 @@ def headline_numbers(result: RetrievalResult) -> dict[str, float]:
     return numbers
 
 
-def make_headline_table(
-    runs: Sequence[RunSource], intervals: Sequence[dict[str, tuple[float, float]]]
-) -> Table:
-    """One row for each run, then one for each baseline.
+def headline_intervals(result: RetrievalResult) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the headline numbers, by the same names, where they are saved."""
+    table = result.tables.get("intervals")
+    if table is None:
+        return {}
+    names = {"color_accuracy": "Colour", "type_accuracy": "Type"}
+    return {
+        names.get(row.measure, row.measure): (float(row.low), float(row.high))
+        for row in table.itertuples()
+    }
 
-    Args:
-        runs: The runs.
-        intervals: For each run the interval of a number, by its name, where it is known.
-    """
+
+def make_headline_table(runs: Sequence[RunSource]) -> Table:
+    """One row for each run, then one for each baseline."""
     names = list(headline_numbers(runs[0].result))
     columns = [Column("Run"), *(Column(name, number=True) for name in names)]
     columns += [Column(name, number=True) for name in ("Queries", "Without match", "Gallery")]
     rows = []
-    for run, known in zip(runs, intervals, strict=True):
-        numbers = headline_numbers(run.result)
+    for run in runs:
+        numbers, known = headline_numbers(run.result), headline_intervals(run.result)
         rows.append(
             [
                 text_cell(run.name),
@@ -50,15 +53,10 @@ def make_headline_table(
     for name, score in collect_baselines(runs):
         empty = [Cell("–", "")] * (len(columns) - 2)
         rows.append([text_cell(f"baseline: {name}"), percent_cell(score), *empty])
-    has_intervals = any(intervals)
     note = (
-        "Colour and type accuracy count every image once and unknown labels never. "
-        + (
-            "In brackets: 95 % bootstrap intervals over vehicles, in percent. "
-            if has_intervals
-            else ""
-        )
-        + "Queries without a true match count in no retrieval number."
+        "Below each number its 95 % bootstrap interval over vehicles. Colour and type accuracy "
+        "count every image once and unknown labels never. Queries without a true match count in no "
+        "retrieval number."
     )
     return Table("Headline numbers", columns, rows, sortable=False, note=note)
 
@@ -66,8 +64,3 @@ def make_headline_table(
 def collect_baselines(runs: Sequence[RunSource]) -> list[tuple[str, float]]:
     """Readable names and mAP of the first run's baselines."""
     return list_baselines(runs[0].baselines)
-
-
-def has_numbers(result: RetrievalResult) -> bool:
-    """Whether any query has a match, so that there is a mAP at all."""
-    return bool(np.isfinite(result.mAP))

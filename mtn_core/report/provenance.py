@@ -25,10 +25,10 @@ def describe_provenance(run: RunSource) -> list[tuple[str, str]]:
         ("Distance", _text(protocol.get("metric"))),
         ("Seed", _text(_section(config, "train").get("seed", config.get("seed")))),
         ("Commit", _text(environment.get("git_commit"))),
-        ("Configuration SHA-256", _text(provenance.get("config_sha256"))),
-        ("Checkpoint SHA-256", _text(provenance.get("checkpoint_sha256"))),
-        ("Query labels SHA-256", _text(protocol.get("query_sha256"))),
-        ("Gallery labels SHA-256", _text(protocol.get("gallery_sha256"))),
+        ("Configuration", shorten_hash(provenance.get("config_sha256"))),
+        ("Checkpoint", shorten_hash(provenance.get("checkpoint_sha256"))),
+        ("Query labels", shorten_hash(protocol.get("query_sha256"))),
+        ("Gallery labels", shorten_hash(protocol.get("gallery_sha256"))),
         ("Data", ", ".join(shorten_path(root) for root in run.crops.roots) or UNRECORDED),
         ("Versions", _describe_versions(environment)),
         ("Device", _describe_device(config, environment)),
@@ -57,6 +57,11 @@ def format_seconds(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def shorten_hash(sha256: Any) -> str:
+    """The first 16 digits of a hash, which tell any two apart; the page has the whole below."""
+    return UNRECORDED if not sha256 else f"SHA-256 {str(sha256)[:16]}…"
 
 
 def shorten_path(path: str | Path) -> str:

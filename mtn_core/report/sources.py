@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from mtn_core.errors import DataError
+from mtn_core.errors import DataError, RunFolderError
 from mtn_core.results import RetrievalResult
 from mtn_core.viz.crops import CropSource
 from mtn_core.viz.training import read_train_csv
@@ -134,10 +134,12 @@ def load_run(
     """Read one run folder; arguments as for :func:`load_runs`.
 
     Raises:
-        RunFolderError: The folder has no results.
+        RunFolderError: The folder has no results, or those of another version.
+        DataError: Embeddings and results do not belong together.
     """
     folder = Path(folder)
     result = RetrievalResult.load(folder)
+    _require_analysis(result, folder)
     warnings: list[str] = []
     config = _read_mapping(folder / "config.yaml", yaml.safe_load, warnings)
     environment = _read_mapping(folder / "environment.json", json.loads, warnings)
@@ -155,6 +157,24 @@ def load_run(
         baselines=read_baselines(baselines),
         warnings=warnings,
     )
+
+
+def _require_analysis(result: RetrievalResult, folder: Path) -> None:
+    """Fail early, and say how to mend it, where embeddings or tables cannot be used."""
+    try:
+        sizes = len(result.query), len(result.gallery)
+        result.tables  # noqa: B018 - reads or makes them
+    except KeyError as error:
+        raise RunFolderError(
+            f"the results in {folder} lack {error}: another version of mtn_core wrote them; "
+            "evaluate again (`mtn eval`)"
+        ) from error
+    expected = result.num_query, result.num_gallery
+    if sizes != expected:
+        raise DataError(
+            f"{folder}: results.json speaks of {expected[0]} queries and {expected[1]} gallery "
+            f"images, the embeddings have {sizes[0]} and {sizes[1]}; evaluate again"
+        )
 
 
 def find_data_root(given: str | Path | None, *described: Mapping[str, Any]) -> Any:

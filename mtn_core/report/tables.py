@@ -20,6 +20,7 @@ class Cell:
         meter: 0..1 draws a small bar beside the text.
         thumbs: CSS classes of pictures shown before the text, with alternative texts.
         button: Query row whose rank list a press on the text shows.
+        small: Second line in small type, such as an interval.
     """
 
     text: str
@@ -27,6 +28,7 @@ class Cell:
     meter: float | None = None
     thumbs: Sequence[tuple[str, str]] = ()
     button: int | None = None
+    small: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,20 +67,21 @@ def percent_cell(
     """A fraction as percent, with its interval where there is one."""
     if value is None or math.isnan(value):
         return Cell("–", "")
-    text = format_percent(value)
+    small = ""
     if interval is not None and not any(map(math.isnan, interval)):
-        text += f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-    return Cell(text, round(float(value), 6), meter=float(value) if meter else None)
+        small = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+    share = round(float(value), 6)
+    return Cell(format_percent(value), share, meter=share if meter else None, small=small)
 
 
 def difference_cell(value: float, interval: tuple[float, float] | None = None) -> Cell:
     """A difference of two fractions in percentage points, signed."""
     if math.isnan(value):
         return Cell("–", "")
-    text = f"{100 * value:+.1f}"
+    small = ""
     if interval is not None and not any(map(math.isnan, interval)):
-        text += f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
-    return Cell(text, round(float(value), 6))
+        small = f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+    return Cell(f"{100 * value:+.1f}", round(float(value), 6), small=small)
 
 
 def number_cell(value: Any, digits: int = 2) -> Cell:

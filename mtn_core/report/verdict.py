@@ -3,12 +3,25 @@
 import math
 from collections.abc import Mapping
 
+import pandas as pd
+
 from mtn_core.report.page import format_percent
+from mtn_core.report.sources import RunSource
+from mtn_core.results import RetrievalResult
 
 BASELINE_NAMES = {
     "untrained": "same network, untrained",
     "color_histogram": "colour histogram",
 }
+# Table, its group column, and how a group of it is called.
+_GROUPS = (
+    ("by_camera", "camid", "camera {}"),
+    ("by_viewpoint", "viewpoint", "views from the {}"),
+    ("by_color", "color", "{} vehicles"),
+    ("by_type", "type", "type {}"),
+    ("by_size", "size", "crops of {}"),
+)
+_MIN_QUERIES = 5  # a group with fewer says nothing
 
 
 def list_baselines(scores: Mapping[str, float | None]) -> list[tuple[str, float]]:
@@ -21,13 +34,17 @@ def list_baselines(scores: Mapping[str, float | None]) -> list[tuple[str, float]
 
 
 def describe_against_baselines(
-    trained: float | None, baselines: Mapping[str, float | None]
+    trained: float | None,
+    baselines: Mapping[str, float | None],
+    *,
+    interval: tuple[float, float] | None = None,
 ) -> list[str]:
     """How the trained network's mAP stands to the baselines.
 
     Args:
         trained: mAP as a fraction, or None where no run ended.
         baselines: mAP as fractions by baseline name.
+        interval: 95 % interval of the mAP.
 
     Returns:
         One sentence a fact, the mAP first.
@@ -36,7 +53,10 @@ def describe_against_baselines(
         return ["No trained network was evaluated."]
     if math.isnan(trained):
         return ["No query has a match in the gallery, so there is no mAP."]
-    sentences = [f"The trained network reaches a mAP of {format_percent(trained)}."]
+    span = ""
+    if interval is not None and not any(map(math.isnan, interval)):
+        span = f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
+    sentences = [f"The network reaches a mAP of {format_percent(trained)}{span}."]
     comparisons = []
     for name, score in list_baselines(baselines):
         if score <= 0:
@@ -48,3 +68,79 @@ def describe_against_baselines(
     if any(score >= trained for _, score in list_baselines(baselines)):
         sentences.append("It does not beat every baseline: what was learnt is not yet useful.")
     return sentences
+
+
+def describe_run(run: RunSource) -> list[str]:
+    """The verdict on one run: its mAP, the baselines, where it fails, what it mistakes."""
+    result = run.result
+    sentences = describe_against_baselines(
+        result.mAP, run.baselines, interval=interval_of(result, "mAP")
+    )
+    sentences += describe_curve(result)
+    sentences += describe_weakest_groups(result)
+    sentences += describe_wrong_answers(result)
+    if result.num_query_without_match:
+        sentences.append(
+            f"{result.num_query_without_match} of {result.num_query} queries have no match in the "
+            "gallery and count in no retrieval number."
+        )
+    return sentences
+
+
+def interval_of(result: RetrievalResult, measure: str) -> tuple[float, float] | None:
+    """The saved 95 % interval of a measure, or None."""
+    table = result.tables.get("intervals", pd.DataFrame())
+    if table.empty or not (table["measure"] == measure).any():
+        return None
+    row = table[table["measure"] == measure].iloc[0]
+    return float(row["low"]), float(row["high"])
+
+
+def describe_curve(result: RetrievalResult) -> list[str]:
+    """Where the CMC curve starts and where it ends."""
+    if math.isnan(result.mAP) or not len(result.cmc):
+        return []
+    last = min(10, len(result.cmc))
+    return [
+        f"The first image of the list is right for {format_percent(result.cmc[0])} of the queries; "
+        f"among the first {last} a right one appears for {format_percent(result.cmc[last - 1])}."
+    ]
+
+
+def describe_weakest_groups(result: RetrievalResult, *, limit: int = 2) -> list[str]:
+    """The groups of queries whose interval lies below the overall mAP, weakest first."""
+    weak = []
+    for key, column, words in _GROUPS:
+        table = result.tables.get(key, pd.DataFrame())
+        if len(table) < 2:
+            continue
+        clear = table[(table["mAP_high"] < result.mAP) & (table["num_query"] >= _MIN_QUERIES)]
+        for row in clear.to_dict("records"):
+            name = words.format(row[column])
+            text = f"{name} (mAP {format_percent(row['mAP'])}, {row['num_query']} queries)"
+            weak.append((row["mAP"], text))
+    if not weak:
+        return []
+    return [
+        "Clearly weaker than the whole: " + " and ".join(t for _, t in sorted(weak)[:limit]) + "."
+    ]
+
+
+def describe_wrong_answers(result: RetrievalResult) -> list[str]:
+    """How alike the wrong vehicles at rank 1 are to the query."""
+    table = result.tables.get("wrong_first_answers", pd.DataFrame())
+    if table.empty:
+        return []
+    shares = {
+        row["share_of"]: row["share"] for row in table.to_dict("records") if row["num_known"] > 0
+    }
+    parts = [
+        f"{format_percent(shares[name], 0)} have the {name}"
+        for name in ("same colour", "same type", "same colour and type")
+        if name in shares
+    ]
+    if not parts:
+        return []
+    *front, last = parts
+    joined = f"{', '.join(front)} and {last}" if front else last
+    return [f"Of the wrong vehicles at rank 1, {joined} as the query."]

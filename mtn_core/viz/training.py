@@ -10,18 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mtn_core.errors import DataError
 
-# Columns of train.csv beside the loss and its parts.
-_NOT_LOSSES = (
-    "epoch",
-    "step",
-    "lr",
-    "grad_norm",
-    "loss_scale",
-    "skipped_steps",
-    "images_per_s",
-    "data_wait_ms",
-    "step_ms",
-)
+_PART_PREFIX = "loss_"
+_NO_PART = "loss_scale"  # of mixed precision
 
 
 def read_train_csv(run_dir: str | Path) -> pd.DataFrame | None:
@@ -45,9 +35,8 @@ def read_train_csv(run_dir: str | Path) -> pd.DataFrame | None:
 
 def list_loss_columns(frame: pd.DataFrame) -> list[str]:
     """The columns that hold the loss and its parts, ``loss`` first."""
-    parts = [name for name in frame.columns if name not in (*_NOT_LOSSES, "loss")]
-    parts = [name for name in parts if pd.api.types.is_numeric_dtype(frame[name])]
-    return ["loss", *(name for name in parts if "loss" in name)]
+    parts = [c for c in frame.columns if c.startswith(_PART_PREFIX) and c != _NO_PART]
+    return ["loss", *parts]
 
 
 def plot_training_curves(
@@ -63,13 +52,9 @@ def plot_training_curves(
     """
     columns = list(columns or list_loss_columns(frame))
     steps = count_steps(frame)
-    window = max(1, min(25, len(frame) // 8))
     for column in columns:
-        values = frame[column].to_numpy(dtype=float)
-        smooth = frame[column].rolling(window, center=True, min_periods=1).median()
-        (line,) = ax.plot(steps, smooth, label=_readable(column))
-        if window > 1:
-            ax.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=0.7)
+        (line,) = ax.plot(steps, _smooth(frame[column]), label=_readable(column))
+        ax.plot(steps, frame[column], color=line.get_color(), alpha=0.25, linewidth=0.7)
     if "epoch" in frame:
         _mark_epochs(ax, steps, frame["epoch"].to_numpy())
     ax.set(xlabel="step", ylabel="loss", xlim=(0, max(steps[-1], 1)))

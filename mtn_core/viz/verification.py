@@ -1,0 +1,75 @@
+"""The verification view: are two crops the same vehicle, at one threshold for all."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from mtn_core.viz.style import RIGHT, WRONG
+
+_LOWEST_RATE = 1e-5
+
+
+def plot_roc(ax: Axes, curves: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Axes:
+    """Draw true accepts over false accepts, the latter on a logarithmic axis.
+
+    Args:
+        ax: Where to draw.
+        curves: One curve, or curves by run name; columns as of
+            :meth:`mtn_core.metrics.verification.Verification.roc_frame`.
+    """
+    if isinstance(curves, pd.DataFrame):
+        curves = {"": curves}
+    for name, curve in curves.items():
+        rates = np.maximum(curve["false_accept_rate"], _LOWEST_RATE)
+        ax.step(rates, curve["true_accept_rate"], where="post", label=name or None)
+    diagonal = np.geomspace(_LOWEST_RATE, 1, 100)
+    ax.plot(diagonal, diagonal, color="0.5", linewidth=0.8, linestyle="--", label="by chance")
+    ax.set(xscale="log", xlim=(_LOWEST_RATE, 1), ylim=(0, 1.01))
+    ax.set(xlabel="false-accept rate (other vehicles taken for the same)")
+    ax.set(ylabel="true-accept rate", title="Same vehicle or not: ROC")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def plot_distance_histogram(
+    ax: Axes, histogram: pd.DataFrame, *, threshold: float | None = None
+) -> Axes:
+    """Draw the distances of same-vehicle and other-vehicle pairs, each to its own area of one.
+
+    Args:
+        ax: Where to draw.
+        histogram: Columns as of
+            :meth:`mtn_core.metrics.verification.Verification.to_frame`.
+        threshold: Drawn as a line, such as the one of the equal-error rate.
+    """
+    edges = np.append(histogram["low"], histogram["high"].iloc[-1])
+    widths = np.diff(edges)
+    for column, mark, word, hatch in (
+        ("positive", RIGHT, "same vehicle", None),
+        ("negative", WRONG, "other vehicles", "////"),
+    ):
+        counts = histogram[column].to_numpy(dtype=float)
+        density = counts / max(counts.sum(), 1) / np.where(widths > 0, widths, 1)
+        label = f"{word} ({int(counts.sum()):,} pairs)"
+        ax.stairs(density, edges, color=mark.color, fill=True, alpha=0.25, hatch=hatch)
+        ax.stairs(density, edges, color=mark.color, linewidth=1.6, label=label)
+    if threshold is not None and np.isfinite(threshold):
+        ax.axvline(threshold, color="0.4", linestyle="--", linewidth=1.2)
+        ax.annotate(
+            f"equal error at {threshold:.2f}",
+            (threshold, 0.97),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="top",
+            fontsize=8,
+        )
+    used = np.flatnonzero(histogram["positive"] + histogram["negative"])
+    if len(used):
+        ax.set_xlim(edges[max(0, used[0] - 1)], edges[min(len(edges) - 1, used[-1] + 2)])
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.25)  # room for the legend above the curves
+    ax.set(xlabel="distance", ylabel="density", title="Distances of pairs", yticks=[])
+    ax.legend(loc="upper right")
+    return ax
