@@ -6,8 +6,8 @@ Equal embeddings get bit-equal keys wherever they stand in the gallery, so ties 
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -74,29 +74,67 @@ def check_finite(name: str, array: np.ndarray) -> None:
         )
 
 
-class KeyBlocks(Protocol):
+class KeyBlocks(ABC):
     """Keys between queries and gallery that come in blocks, whatever they are made from.
 
     Keys are not negative, and order each row as the distances would.
+
+    Attributes:
+        metric: Name of the distance.
+        shape: ``(num_query, num_gallery)``.
+        dtype: Of the keys, float32 or float64.
     """
 
     metric: str
+    shape: tuple[int, int]
+    dtype: np.dtype
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(num_query, num_gallery)``."""
+    @abstractmethod
+    def begin(self, start: int, stop: int, out: np.ndarray) -> np.ndarray:
+        """The part of a block that BLAS does on all cores; :meth:`finish` completes its rows.
 
-    def begun_blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(first query, rows to finish)``; a block's memory is that of the one before."""
+        Args:
+            start: First query.
+            stop: One behind the last.
+            out: At least ``(stop - start, num_gallery)``; its first rows are overwritten.
+        """
 
+    @abstractmethod
     def finish(self, rows: np.ndarray, start: int) -> None:
-        """Turn consecutive begun rows, the first being query ``start``, into keys."""
+        """Turn consecutive begun rows, the first being query ``start``, into keys, in place."""
 
+    @abstractmethod
     def to_distance(self, keys: np.ndarray) -> np.ndarray:
         """The distances that keys stand for, float64."""
 
+    def block_rows(self) -> int:
+        """How many queries a block holds at most."""
+        num_query, num_gallery = self.shape
+        fitting = BLOCK_BYTES // (num_gallery * self.dtype.itemsize)
+        most = max(1, min(num_query, max(fitting, BLOCK_ROWS)))
+        return -(-num_query // -(-num_query // most))  # blocks of about one size
 
-class BlockDistances:
+    def begun_blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first query, rows to finish)``; a block's memory is that of the one before."""
+        rows = self.block_rows()
+        buffer = np.empty((rows, self.shape[1]), self.dtype)
+        for start in range(0, self.shape[0], rows):
+            yield start, self.begin(start, min(start + rows, self.shape[0]), buffer)
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first query, keys)``; a block's memory is that of the one before."""
+        for start, block in self.begun_blocks():
+            self.finish(block, start)
+            yield start, block
+
+    def keys(self, start: int, stop: int) -> np.ndarray:
+        """``(stop - start, num_gallery)`` keys of the queries ``start`` to ``stop``."""
+        block = self.begin(start, stop, np.empty((stop - start, self.shape[1]), self.dtype))
+        self.finish(block, start)
+        return block
+
+
+class BlockDistances(KeyBlocks):
     """Keys between all queries and the gallery, computed block by block.
 
     Small sets are compared by differences in float64, which is exact for ties and has no
@@ -133,47 +171,12 @@ class BlockDistances:
                 query = query * self._query_scale[:, None]
                 gallery = gallery * self._gallery_scale[:, None]
         self._query, self._gallery = query, gallery
+        self.shape, self.dtype = (len(query), len(gallery)), query.dtype
         self._query_norm2 = self._query_norm2.astype(query.dtype)
         self._gallery_norm2 = self._gallery_norm2.astype(query.dtype)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(num_query, num_gallery)``."""
-        return len(self._query), len(self._gallery)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the keys: float64 for small sets, else that of the embeddings."""
-        return self._query.dtype
-
-    def block_rows(self) -> int:
-        """How many queries a block holds at most."""
-        num_query, num_gallery = self.shape
-        fitting = BLOCK_BYTES // (num_gallery * self.dtype.itemsize)
-        most = max(1, min(num_query, max(fitting, BLOCK_ROWS)))
-        return -(-num_query // -(-num_query // most))  # blocks of about one size
-
-    def begun_blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(first query, rows to finish)``; a block's memory is that of the one before."""
-        rows = self.block_rows()
-        buffer = np.empty((rows, self.shape[1]), self.dtype)
-        for start in range(0, self.shape[0], rows):
-            yield start, self.begin(start, min(start + rows, self.shape[0]), buffer)
-
-    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(first query, keys)``; a block's memory is that of the one before."""
-        for start, block in self.begun_blocks():
-            self.finish(block, start)
-            yield start, block
-
-    def keys(self, start: int, stop: int) -> np.ndarray:
-        """``(stop - start, num_gallery)`` keys of the queries ``start`` to ``stop``."""
-        block = self.begin(start, stop, np.empty((stop - start, self.shape[1]), self.dtype))
-        self.finish(block, start)
-        return block
-
     def begin(self, start: int, stop: int, out: np.ndarray) -> np.ndarray:
-        """The part of a block that BLAS does on all cores; :meth:`finish` completes its rows."""
+        """See :class:`KeyBlocks`."""
         block = out[: stop - start]
         query = self._query[start:stop]
         if self.exact:
@@ -190,7 +193,7 @@ class BlockDistances:
         return block
 
     def finish(self, rows: np.ndarray, start: int) -> None:
-        """Turn consecutive rows of a begun block, the first being query ``start``, into keys."""
+        """See :class:`KeyBlocks`."""
         stop = start + len(rows)
         if self.exact:
             if self.metric == "cosine":
@@ -207,7 +210,7 @@ class BlockDistances:
         np.maximum(rows, 0, out=rows)  # rounding makes the squares of equal vectors negative
 
     def to_distance(self, keys: np.ndarray) -> np.ndarray:
-        """The distances that keys stand for, float64."""
+        """See :class:`KeyBlocks`."""
         keys = np.asarray(keys, dtype=np.float64)
         return np.sqrt(keys) if self.metric == "euclidean" else keys
 

@@ -11,6 +11,7 @@ from mtn_core.metrics.attributes import unique_rows
 from mtn_core.metrics.breakdown import by_group, by_pair, by_quantile, rank_hits
 from mtn_core.metrics.labels import separate_unknown_cameras
 from mtn_core.metrics.statistics import Interval, bootstrap_mean, bootstrap_means, intervals_table
+from mtn_core.metrics.variants import compare_variants
 from mtn_core.metrics.verification import Verification, verify
 
 FALSE_ACCEPT_RATES = (1e-2, 1e-3, 1e-4)
@@ -36,7 +37,8 @@ def make_tables(
         ``hardest_ids``, ``confusions``, ``wrong_first_answers``, ``color_confusion``,
         ``type_confusion``, ``attributes_and_retrieval``, ``confidence_effect``
         (:mod:`mtn_core.metrics.mistakes`), ``verification`` (measure, value),
-        ``verification_roc`` and ``distance_histogram``.
+        ``verification_roc``, ``distance_histogram``
+        and ``variants`` (:func:`~mtn_core.metrics.variants.compare_variants`).
     """
     pair = {
         "query_embeddings": query.features,
@@ -72,6 +74,7 @@ def make_tables(
         "verification": verification_table(verification),
         "verification_roc": verification.roc_frame(),
         "distance_histogram": verification.to_frame(),
+        "variants": compare_variants(query, gallery, metric),
     }
 
 

@@ -38,7 +38,7 @@ NAMES = {
     "intervals", "by_camera", "by_color", "by_type", "by_viewpoint", "by_size", "by_confidence",
     "by_camera_pair", "by_viewpoint_pair", "hardest_ids", "confusions", "wrong_first_answers",
     "color_confusion", "type_confusion", "attributes_and_retrieval", "confidence_effect",
-    "verification", "verification_roc", "distance_histogram",
+    "verification", "verification_roc", "distance_histogram", "variants",
 }  # fmt: skip
 
 
@@ -73,6 +73,20 @@ def test_headline_numbers_lie_in_their_intervals(result):
     assert ("color_accuracy" in intervals.index) == labelled
     if labelled:
         assert intervals.loc["color_accuracy", "estimate"] == pytest.approx(result.color_accuracy)
+
+
+def test_variants_stand_beside_the_plain_figure(result):
+    variants = result.tables["variants"].set_index("variant")
+    assert variants.index[0] == "plain"
+    assert variants.loc["plain", "mAP"] == pytest.approx(result.mAP)
+    assert variants.loc["plain", "rank1"] == pytest.approx(result.cmc[0])
+    for name in ("k-reciprocal re-ranking", "query expansion", "camera means taken away"):
+        row = variants.loc[name]
+        assert row["mAP"] - result.mAP == pytest.approx(row["mAP_difference"])
+        assert row["low"] <= row["mAP_difference"] <= row["high"]
+    tracks = variants[variants["protocol"] == "image-to-track"]
+    assert len(tracks) == 2
+    assert tracks["mAP_difference"].isna().all()  # another protocol, not comparable
 
 
 def test_an_older_run_without_tables_makes_them_anew(result, tmp_path):

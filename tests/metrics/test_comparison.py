@@ -1,0 +1,62 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mtn_core.errors import DataError
+from mtn_core.metrics.comparison import compare_results, difference_table
+
+
+@dataclasses.dataclass
+class Result:
+    per_query: pd.DataFrame
+    protocol: dict
+
+
+PROTOCOL = {"ignored": "x", "ties": "y", "metric": "euclidean", "query_sha256": "a" * 64}
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    pids = np.repeat(np.arange(20), 4)
+    ap = rng.random(80)
+    first = pd.DataFrame(
+        {
+            "name": [f"{i}.jpg" for i in range(80)],
+            "pid": pids,
+            "ap": ap,
+            "inp": ap,
+            "first_match_rank": rng.integers(1, 12, 80),
+        }
+    )
+    first.loc[5, ["ap", "inp", "first_match_rank"]] = [np.nan, np.nan, 0]
+    second = first.assign(ap=first["ap"] + 0.05)
+    return Result(first, PROTOCOL), Result(second, PROTOCOL | {"max_rank": 10})
+
+
+def test_differences_are_paired(pair):
+    table = compare_results(*pair).set_index("measure")
+    assert table.loc["mAP", "difference"] == pytest.approx(0.05)
+    assert table.loc["mAP", "low"] == pytest.approx(0.05)
+    assert table.loc["mAP", "second"] - table.loc["mAP", "first"] == pytest.approx(0.05)
+    assert table.loc["Rank-1", ["difference", "low", "high"]].tolist() == [0, 0, 0]
+    assert (
+        table.loc["Rank-5", "first"]
+        == (pair[0].per_query["first_match_rank"].between(1, 5)).sum() / 79
+    )
+
+
+def test_other_protocols_are_refused(pair):
+    first, second = pair
+    other = Result(second.per_query, PROTOCOL | {"metric": "cosine", "query_sha256": "b" * 64})
+    with pytest.raises(
+        DataError, match=r"the distance \(euclidean and cosine\), the queries \(a{12}…"
+    ):
+        compare_results(first, other)
+
+
+def test_other_queries_are_refused(pair):
+    with pytest.raises(DataError, match="same queries in the same order"):
+        difference_table(pair[0].per_query, pair[1].per_query[::-1])
