@@ -77,7 +77,8 @@ def _problem(data: bytes) -> str | None:
     if data.startswith(_JPEG):
         # In coded data 0xFF is always followed by 0x00 or a restart marker, so an end marker after
         # the last scan header is the end of the picture, whatever a camera appended to it.
-        if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        end = data.rfind(b"\xff\xd9")
+        if end < 0 or end < data.rfind(b"\xff\xda"):
             return f"is a truncated JPEG: no end marker in {len(data)} bytes"
         components = _jpeg_components(data)
         if components == 0:

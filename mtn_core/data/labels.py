@@ -19,6 +19,7 @@ from mtn_core.files import write_text
 
 NUM_COLUMNS = 4 + 3 * NUM_KEYPOINTS
 LABEL_COLUMNS = ("name", "pid", "camid", "color_id", "type_id")
+_ID_LIMIT = 2**31
 _CAMERA = re.compile(r"(?:^|[_-])c(\d{3,})(?=[_.-]|$)")
 
 
@@ -74,20 +75,20 @@ def read_labels(path: str | Path) -> Labels:
     except UnicodeDecodeError as error:
         raise DataError(f"label file {path} is not UTF-8 text ({error})") from error
 
-    problems: list[str] = []
+    problems: list[tuple[int, str]] = []
     rows: list[tuple[int, list[str]]] = []
     seen: dict[str, int] = {}
     for number, cells in enumerate(csv.reader(io.StringIO(text)), start=1):
         if not cells:
             continue
         if len(cells) != NUM_COLUMNS:
-            problems.append(f"row {number}: {len(cells)} columns, expected {NUM_COLUMNS}")
+            problems.append((number, f"{len(cells)} columns, expected {NUM_COLUMNS}"))
             continue
         problem = name_problem(cells[0])
         if problem is None and cells[0] in seen:
             problem = f"name {cells[0]!r} stands in row {seen[cells[0]]} already"
         if problem:
-            problems.append(f"row {number}: {problem}")
+            problems.append((number, problem))
             continue
         seen[cells[0]] = number
         rows.append((number, cells))
@@ -97,12 +98,12 @@ def read_labels(path: str | Path) -> Labels:
     for i in np.flatnonzero(~np.isfinite(values).all(axis=1)):
         good[i] = False
         if not np.isnan(values[i]).all():  # otherwise reported as not numeric
-            problems.append(f"row {rows[i][0]}: a value is nan or infinite")
+            problems.append((rows[i][0], "a value is nan or infinite"))
     for i in np.flatnonzero(good):
         problem = _ids_problem(values[i])
         if problem:
             good[i] = False
-            problems.append(f"row {rows[i][0]}: {problem}")
+            problems.append((rows[i][0], problem))
 
     kept = np.flatnonzero(good)
     names = [rows[i][1][0] for i in kept]
@@ -118,7 +119,7 @@ def read_labels(path: str | Path) -> Labels:
     )
     keypoints = values[kept, 3:].astype(np.float32).reshape(-1, NUM_KEYPOINTS, 3)
     keypoints.setflags(write=False)
-    return Labels(frame, keypoints, problems)
+    return Labels(frame, keypoints, [f"row {n}: {what}" for n, what in sorted(problems)])
 
 
 def load_labels(path: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -164,7 +165,9 @@ def write_labels(path: str | Path, frame: pd.DataFrame, keypoints: np.ndarray) -
     write_text(path, out.getvalue())
 
 
-def _parse_numbers(rows: list[tuple[int, list[str]]], problems: list[str]) -> np.ndarray:
+def _parse_numbers(
+    rows: list[tuple[int, list[str]]], problems: list[tuple[int, str]]
+) -> np.ndarray:
     try:
         return np.array([cells[1:] for _, cells in rows], dtype=np.float64).reshape(
             len(rows), NUM_COLUMNS - 1
@@ -178,7 +181,7 @@ def _parse_numbers(rows: list[tuple[int, list[str]]], problems: list[str]) -> np
         except ValueError:
             column = next(c for c, cell in enumerate(cells[1:], start=2) if not _is_number(cell))
             problems.append(
-                f"row {number}: column {column} is {cells[column - 1]!r}, expected a number"
+                (number, f"column {column} is {cells[column - 1]!r}, expected a number")
             )
     return values
 
@@ -196,8 +199,8 @@ def _ids_problem(values: np.ndarray) -> str | None:
     for value, what in zip(values[:3], names, strict=True):
         if value != int(value):
             return f"{what} is {value}, expected a whole number"
-    if values[0] < 0:
-        return f"vehicle id is {int(values[0])}, expected 0 or more"
+    if not 0 <= values[0] < _ID_LIMIT:
+        return f"vehicle id is {int(values[0])}, expected 0 or more, below {_ID_LIMIT}"
     for value, what in zip(values[1:3], names[1:], strict=True):
         if value != UNKNOWN and value < 1:
             return f"{what} is {int(value)}, expected 1 or more, or -1 for unknown"

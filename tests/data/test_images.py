@@ -1,0 +1,140 @@
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtn_core.data.images import decode_image, decode_map, read_image
+from mtn_core.errors import DataError
+
+
+@pytest.fixture
+def picture():
+    rng = np.random.default_rng(0)
+    return cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), (80, 60))
+
+
+def save(path, array, **options):
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def test_colours_come_in_the_order_rgb(tmp_path):
+    red = np.zeros((10, 12, 3), np.uint8)
+    red[..., 0] = 255
+    image = read_image(save(tmp_path / "a.png", red))
+    np.testing.assert_array_equal(image, red)
+    assert image.dtype == np.uint8
+
+
+def test_a_grey_image_becomes_rgb(tmp_path):
+    grey = np.tile(np.arange(40, dtype=np.uint8), (30, 1))
+    image = read_image(save(tmp_path / "a.jpg", grey, quality=100))
+    assert image.shape == (30, 40, 3)
+    assert np.abs(image.astype(int) - grey[..., None]).max() <= 2
+
+
+def test_a_16_bit_png_keeps_its_upper_8_bits(tmp_path):
+    values = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    image = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(image[..., 1], (values >> 8).astype(np.uint8))
+
+
+def test_transparency_and_palettes_become_rgb(tmp_path, picture):
+    rgba = np.dstack([picture, np.full(picture.shape[:2], 128, np.uint8)])
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", rgba)), picture)
+    palette = Image.fromarray(picture).convert("P")
+    palette.save(tmp_path / "p.png")
+    expected = np.asarray(palette.convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png"), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_exif_rotation_is_applied(tmp_path, picture, orientation):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.jpg", picture, quality=95, exif=exif)
+    with Image.open(path) as opened:
+        upright = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    image = read_image(path)
+    assert image.shape == upright.shape
+    assert np.abs(image.astype(int) - upright).mean() < 2
+
+
+def test_a_jpeg_with_four_channels_is_refused(tmp_path, picture):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(picture).convert("CMYK").save(path)
+    with pytest.raises(DataError, match=r"a\.jpg is a JPEG with 4 channels \(CMYK\); convert"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_a_truncated_image_is_refused(tmp_path, picture, suffix, share):
+    data = save(tmp_path / f"a{suffix}", picture).read_bytes()
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(DataError, match=rf"cut\{suffix} is a (truncated|broken)"):
+        read_image(path)
+
+
+def test_a_progressive_jpeg_and_bytes_behind_the_end_are_read(tmp_path, picture):
+    path = save(tmp_path / "a.jpg", picture, progressive=True)
+    expected = read_image(path)
+    path.write_bytes(path.read_bytes() + b"\0" * 100)
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_a_truncated_jpeg_with_a_thumbnail_is_refused(tmp_path, picture):
+    """The thumbnail's end marker must not pass for the picture's."""
+    data = save(tmp_path / "a.jpg", picture).read_bytes()
+    segment = b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data
+    path = tmp_path / "thumb.jpg"
+    path.write_bytes(data[:2] + segment + data[2:])
+    assert read_image(path).shape == (60, 80, 3)
+    path.write_bytes((data[:2] + segment + data[2:])[:-40])
+    with pytest.raises(DataError, match="truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist"),
+        (b"", r"is empty \(0 bytes\)"),
+        (b"this is text, not a picture", "is not an image that can be decoded"),
+        (b"\xff\xd8\xff\xda\xff\xd9", "is a broken JPEG"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path, content, message):
+    path = tmp_path / "broken.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"broken\.jpg {message}"):
+        read_image(path)
+
+
+def test_a_folder_is_not_an_image(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        read_image(tmp_path)
+
+
+def test_images_without_pixels_are_refused(tmp_path, picture):
+    data = bytearray(save(tmp_path / "a.jpg", picture).read_bytes())
+    start = data.index(b"\xff\xc0")
+    data[start + 5 : start + 7] = b"\0\0"
+    with pytest.raises(DataError, match="no pixels"):
+        decode_image(bytes(data), "zero.jpg")
+    png = bytearray(save(tmp_path / "a.png", picture).read_bytes())
+    png[16:20] = b"\0\0\0\0"
+    with pytest.raises(DataError, match="PNG without pixels"):
+        decode_image(bytes(png), "zero.png")
+
+
+def test_a_map_is_grey(tmp_path, picture):
+    data = save(tmp_path / "a.jpg", picture[..., 0]).read_bytes()
+    assert decode_map(data, "a.jpg").shape == (60, 80)

@@ -1,0 +1,145 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtn_core.data.labels import (
+    camera_of,
+    load_labels,
+    name_problem,
+    read_labels,
+    write_labels,
+)
+from mtn_core.errors import DataError
+
+NAME = "0002_c002_00030600_0.jpg"
+NAME_2 = "0003_c001_00000001_0.jpg"
+
+
+def row(name=NAME, ids=(2, 1, 4), numbers=None):
+    numbers = ["1.5", "2.5", "0.9"] * 36 if numbers is None else numbers
+    return ",".join([name, *map(str, ids), *numbers])
+
+
+def write(path, *rows):
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_a_row_is_read_as_it_stands(tmp_path):
+    numbers = [str(n / 4) for n in range(108)]
+    frame, keypoints = load_labels(write(tmp_path / "l.csv", row(numbers=numbers)))
+    assert frame.iloc[0].to_dict() == {
+        "name": NAME,
+        "pid": 2,
+        "camid": 2,
+        "color_id": 1,
+        "type_id": 4,
+    }
+    assert keypoints.shape == (1, 36, 3)
+    assert keypoints.dtype == np.float32
+    np.testing.assert_array_equal(keypoints[0, 1], [0.75, 1.0, 1.25])
+    with pytest.raises(ValueError, match="read-only"):
+        keypoints[0, 0, 0] = 1
+
+
+def test_written_labels_are_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "name": ["0001_c001_1_0.jpg", "0002_c000_2_0.jpg"],
+            "pid": [1, 2],
+            "color_id": [-1, 10],
+            "type_id": [9, -1],
+        }
+    )
+    keypoints = (rng.random((2, 36, 3)) * 500).round(3)
+    write_labels(tmp_path / "l.csv", frame, keypoints)
+    back, points = load_labels(tmp_path / "l.csv")
+    assert back["camid"].tolist() == [1, 0]
+    assert back["color_id"].tolist() == [-1, 10]
+    np.testing.assert_allclose(points, keypoints, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (row(numbers=["1"] * 107), "row 2: 111 columns, expected 112"),
+        (row(numbers=["1"] * 109), "row 2: 113 columns, expected 112"),
+        (row(numbers=["1"] * 107 + ["much"]), "row 2: column 112 is 'much', expected a number"),
+        (row(ids=("x", 1, 1)), "row 2: column 2 is 'x', expected a number"),
+        (row(numbers=["nan"] * 108), "row 2: a value is nan or infinite"),
+        (row(numbers=["nan", *["1"] * 107]), "row 2: a value is nan or infinite"),
+        (row(numbers=["inf"] + ["1"] * 107), "row 2: a value is nan or infinite"),
+        (row(ids=("1e30", 1, 1)), "row 2: vehicle id is 1000000000000000"),
+        (row(ids=(2.5, 1, 1)), "row 2: vehicle id is 2.5, expected a whole number"),
+        (row(ids=(-2, 1, 1)), "row 2: vehicle id is -2, expected 0 or more, below"),
+        (row(ids=(2, 0, 1)), "row 2: colour id is 0, expected 1 or more, or -1"),
+        (row(ids=(2, 1, -2)), "row 2: type id is -2, expected 1 or more, or -1"),
+        (row(name="car.jpg"), "row 2: name 'car.jpg' has no camera; expected _cNNN"),
+        (row(name="../0001_c001_1.jpg"), "has a path in it"),
+        (row(name="a/0001_c001_1.jpg"), "has a path in it"),
+        (row(name="a\\0001_c001_1.jpg"), "has a path in it"),
+        (row(name=NAME), f"row 2: name '{NAME}' stands in row 1 already"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_number(tmp_path, line, message):
+    path = write(
+        tmp_path / "l.csv",
+        row(name=NAME_2 if NAME in line and "stands" not in message else NAME),
+        line,
+    )
+    with pytest.raises(DataError) as error:
+        load_labels(path)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+    labels = read_labels(path)
+    assert len(labels.frame) == 1, "the good row is still read"
+    assert len(labels.problems) == 1
+
+
+def test_five_bad_rows_are_shown_and_all_are_counted(tmp_path):
+    rows = [row(name=f"{i}.jpg") for i in range(8)]
+    with pytest.raises(DataError, match=r"row 5.*8 in all") as error:
+        load_labels(write(tmp_path / "l.csv", *rows))
+    assert "row 6" not in str(error.value)
+
+
+def test_a_missing_file_says_what_it_should_hold(tmp_path):
+    with pytest.raises(DataError, match=r"none.csv is missing; expected rows of 112 columns"):
+        load_labels(tmp_path / "none.csv")
+
+
+def test_text_in_another_encoding_is_an_error(tmp_path):
+    (tmp_path / "l.csv").write_bytes(row().encode() + b"\n\xff\xfe\n")
+    with pytest.raises(DataError, match="not UTF-8"):
+        load_labels(tmp_path / "l.csv")
+
+
+@given(st.text(max_size=20))
+def test_no_name_with_a_path_in_it_passes(text):
+    for name in (f"{text}/0001_c001_1.jpg", f"..{text}_c001_1.jpg", f"{text}\\_c001_1.jpg"):
+        assert name_problem(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "camera"),
+    [
+        (NAME, 2),
+        ("0001_c000_1_0.jpg", 0),
+        ("0001_c020.jpg", 20),
+        ("0001_c1234_5.jpg", 1234),
+        ("0001_c02_5.jpg", None),
+        ("abc001.jpg", None),
+    ],
+)
+def test_camera_of_a_name(name, camera):
+    assert camera_of(name) == camera
+
+
+def test_the_real_query_labels_load(shared_data):
+    frame, keypoints = load_labels(shared_data / "veri_labels" / "label_query.csv")
+    assert len(frame) == 1678
+    assert frame["pid"].nunique() == 200
+    np.testing.assert_allclose(keypoints[0, 0], [380.095, 151.507, 0.759])
