@@ -84,7 +84,7 @@ def add_roof(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Material
     if marks.roof_box:
         side = 0.25 * (marks.load[3] - 0.5)
         box = block((rear + 0.1 * length, rear + 0.85 * length), (side - 0.36, side + 0.36),
-                    (top + 0.10, top + 0.38), taper=0.10)  # fmt: skip
+                    (top + 0.08, top + 0.34), taper=0.06)  # fmt: skip
         mesh.add(box, BLACK_GLOSS if marks.load[4] < 0.6 else SILVER, ROOF, 3)
     if marks.antenna == 1:
         x = rear + 0.08
@@ -97,7 +97,7 @@ def add_roof(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Material
         mesh.add(block((x - 0.008, x + 0.008), (y - 0.008, y + 0.008), (z, z + 0.35)), GAP, ROOF, 1)
     if marks.taxi:
         x, z = 0.5 * (rear + front) + 0.1, top + 0.05
-        sign = block((x - 0.10, x + 0.10), (-0.30, 0.30), (z, z + 0.17), taper=0.03)
+        sign = block((x - 0.09, x + 0.09), (-0.22, 0.22), (z, z + 0.14), taper=0.03)
         mesh.add(sign, marks.lettering[0], ROOF, 4)
     if style.spoiler:
         x = shape.roof_rear[0]

@@ -25,6 +25,7 @@ _SHADES = (
 )
 # How often VeRi's colours and types are met on the road.
 _COLOUR_SHARE = np.array([6, 4, 6, 14, 12, 12, 22, 6, 6, 14], float)
+_FIRST_UNLIKE = 10  # vehicles before any shares model and shade with an earlier one
 _TYPE_SHARE = np.array([30, 18, 10, 12, 7, 6, 7, 9, 5], float)
 
 
@@ -75,23 +76,32 @@ def create_individual(
     return Individual(pid, model, color_id, shade, paint, create_marks(model.shape.type_id, rng))
 
 
+def _deal(share: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
+    """Deal ids 1..len(share): the first few are all of them, the rest follow the shares."""
+    first = 1 + rng.permutation(len(share))
+    rest = 1 + rng.choice(len(share), max(count - len(share), 0), p=share / share.sum())
+    return [*first.tolist(), *rest.tolist()][:count]
+
+
 def create_fleet(num_ids: int, seed: int) -> list[Individual]:
     """The vehicles of a data set, pid 1..num_ids; every type and colour occurs.
 
-    About a third of the vehicles share model and shade with another one.
+    About a third of the vehicles share model and colour with another one, most of them the very
+    paint: only their marks differ.
     """
     rng = np.random.default_rng([seed, 0xF1EE7])
+    types = _deal(_TYPE_SHARE, num_ids, rng)
+    colours = _deal(_COLOUR_SHARE, num_ids, rng)
     models: dict[int, list[CarModel]] = {}
     fleet: list[Individual] = []
     for pid in range(1, num_ids + 1):
         own = np.random.default_rng([seed, 0x1D, pid])
-        if fleet and rng.random() < 0.3:
+        if pid > _FIRST_UNLIKE and rng.random() < 0.35:
             twin = fleet[int(rng.integers(len(fleet)))]
             shade = int(rng.integers(1 << 20)) if rng.random() < 0.3 else twin.shade
             one = create_individual(pid, twin.model, twin.color_id, shade, own)
         else:
-            type_id = 1 + int(rng.choice(9, p=_TYPE_SHARE / _TYPE_SHARE.sum()))
-            color_id = 1 + int(rng.choice(10, p=_COLOUR_SHARE / _COLOUR_SHARE.sum()))
+            type_id, color_id = types[pid - 1], colours[pid - 1]
             known = models.setdefault(type_id, [])
             if len(known) < 3 or rng.random() < 0.25:
                 known.append(

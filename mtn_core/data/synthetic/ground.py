@@ -95,7 +95,7 @@ def _colour(camera: Camera, window: Window) -> np.ndarray:
     u, v = along + shift[0], across + shift[1]
     grain = _texture(fine, u, v)
     stain = _texture(coarse, u * np.float32(0.3), v, 0.5)
-    base, rough = np.float32(rng.uniform(0.09, 0.22)), np.float32(rng.uniform(0.03, 0.09))
+    base, rough = np.float32(rng.uniform(0.10, 0.24)), np.float32(rng.uniform(0.02, 0.06))
     tint = (1 + rng.normal(0, 0.03, 3)).astype(np.float32)
     value = base * (1 + rough * grain + np.float32(0.07) * stain)
     # Tyres darken the two tracks of a lane.

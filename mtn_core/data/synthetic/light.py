@@ -77,7 +77,11 @@ def expose(light: np.ndarray, camera: Camera, gain: float) -> np.ndarray:
     scale = np.asarray(camera.white_balance, light.dtype)
     scale = scale * light.dtype.type(1.5 * camera.exposure * gain)
     level = 1 - np.exp(-light * scale)
-    level **= light.dtype.type(1 / 2.2)
+    level **= light.dtype.type(1 / 2.0)
+    # Deeper shadows and brighter lights than the eye's, as cameras have them.
+    level *= light.dtype.type(0.75) + level * (
+        light.dtype.type(0.75) - light.dtype.type(0.5) * level
+    )
     veil = 1 - camera.contrast
     level *= light.dtype.type(255 * (1 - veil))
     level += light.dtype.type(255 * veil * 0.6)

@@ -134,14 +134,14 @@ def create_marks(type_id: int, rng: np.random.Generator) -> Marks:
         roof_box=bool(bars and rng.random() < 0.4),
         roof=0 if heavy else int(rng.choice([0, 0, 0, 1, 1, 2, 3])),
         antenna=int(rng.choice([0, 1, 1, 2])),
-        stripe=int(rng.choice([0] * 12 + [1, 2, 2, 3])) if not heavy else 0,
+        stripe=int(rng.choice([0] * 16 + [1, 2, 2, 3])) if not heavy else 0,
         stripe_material=vivid(rng),
         stickers=_stickers(type_id, rng),
         mirrors=int(rng.choice([0, 0, 1, 2])),
         privacy=bool(rng.random() < 0.4),
         visors=bool(rng.random() < 0.25),
-        patch=int(rng.choice([-1] * 16 + [0, 1, 2])),
-        patch_material=vivid(rng),
+        patch=int(rng.choice([-1] * 30 + [0, 1, 2])),
+        patch_material=Material(linear((float(rng.choice([45, 110, 170, 225])),) * 3), 0.03, 0.5),
         dirt=float(rng.beta(1.1, 3.0)),
         front_plate=int(rng.choice([0, 1, 1, 1, 2])),
         lit=bool(rng.random() < 0.18),
@@ -173,19 +173,19 @@ def _stickers(type_id: int, rng: np.random.Generator) -> tuple[Sticker, ...]:
     # Inspection and insurance labels sit in the upper corners of the windscreen.
     corner = float(rng.choice([-1.0, 1.0]))
     for number in range(int(rng.choice([0, 1, 2, 3, 4]))):
-        size = rng.uniform(0.06, 0.11)
+        size = rng.uniform(0.06, 0.10)
         found.append(
             Sticker("windscreen", corner * (0.80 - 0.16 * number), rng.uniform(0.80, 0.88),
                     size, size * rng.uniform(0.8, 1.2), 0, vivid(rng))
         )  # fmt: skip
     for where, chance, widest in (
-        ("rear_window", 0.30, 0.4), ("tailgate", 0.35, 0.3), ("flank", 0.16, 0.8),
-        ("bonnet", 0.06, 0.5),
+        ("rear_window", 0.30, 0.28), ("tailgate", 0.35, 0.25), ("flank", 0.16, 0.8),
+        ("bonnet", 0.05, 0.4),
     ):  # fmt: skip
         if rng.random() < (chance * (3 if type_id == VAN and where == "flank" else 1)):
             width = rng.uniform(0.12, widest)
             found.append(
                 Sticker(where, rng.uniform(-0.7, 0.7), rng.uniform(0.2, 0.7), width,
-                        rng.uniform(0.08, 0.25), int(rng.choice([0, 0, 4, 6, 8])), vivid(rng))
+                        rng.uniform(0.07, 0.16), int(rng.choice([0, 0, 4, 6, 8])), vivid(rng))
             )  # fmt: skip
     return tuple(found)

@@ -173,11 +173,9 @@ class Shell:
         """Points of the side wall at given (x, z); ``side`` 1 is left, -1 right."""
         points = np.atleast_2d(np.asarray(points, dtype=float))
         x, z = points[:, 0], points[:, 1]
-        curves = [
-            (np.interp(x, level[:, 0], level[:, 1]), np.interp(x, level[:, 0], level[:, 2]))
-            for level in self.left
-        ]
-        y = _between_levels(z, curves)
+        y = np.stack([np.interp(x, level[:, 0], level[:, 1]) for level in self.left])
+        heights = np.stack([np.interp(x, level[:, 0], level[:, 2]) for level in self.left])
+        (y,) = _between_levels(z, heights, y)
         return np.stack([x, side * y, z], axis=-1)
 
     def front(self, points) -> np.ndarray:
@@ -201,17 +199,11 @@ class Shell:
         row = np.clip((w - 1.0) * self._corner_rows, 0.0, rows - 1.001)
         index = row.astype(int)
         share = (row - index)[:, None]
-        flat_x, flat_y, heights = [], [], []
-        for number, level in enumerate(self.left):
-            outwards = level[::-1] if which else level
-            point = outwards[index] * (1 - share) + outwards[index + 1] * share
-            bulge = (2 * which - 1) * self.bulge[which, number] * shape
-            flat_x.append(point[:, 0] + bulge)
-            flat_y.append(point[:, 1] * on_face)
-            rise = self.crown[-which] * shape * self._t[number] ** 2
-            heights.append(point[:, 2] + rise)
-        x = _between_levels(z, list(zip(flat_x, heights, strict=True)))
-        y = _between_levels(z, list(zip(flat_y, heights, strict=True)))
+        outwards = self.left[:, ::-1] if which else self.left
+        point = outwards[:, index] * (1 - share) + outwards[:, index + 1] * share
+        bulge = (2 * which - 1) * self.bulge[which][:, None] * shape
+        heights = point[..., 2] + self.crown[-which] * shape * self._t[:, None] ** 2
+        x, y = _between_levels(z, heights, point[..., 0] + bulge, point[..., 1] * on_face)
         return np.stack([x, np.sign(points[:, 0]) * y, z], axis=-1)
 
     def end_height(self, which: int, v, w=0.0) -> np.ndarray:
@@ -234,18 +226,23 @@ class Shell:
         return np.stack([x, y, z], axis=-1)
 
 
-def _between_levels(z: np.ndarray, curves: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Interpolate each level's value at height z; beyond the lowest and highest it is held."""
-    values = np.stack([c[0] for c in curves])
-    heights = np.stack([c[1] for c in curves])
-    result = values[0].copy()
-    for low in range(len(curves) - 1):
-        rise = np.maximum(heights[low + 1] - heights[low], 1e-6)
-        share = np.clip((z - heights[low]) / rise, 0.0, 1.0)
-        result = np.where(
-            z >= heights[low], values[low] + share * (values[low + 1] - values[low]), result
-        )
-    return result
+def _between_levels(z: np.ndarray, heights: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
+    """Interpolate each level's values at height z; beyond the lowest and highest they are held.
+
+    Args:
+        z: (n,) heights asked for.
+        heights: (levels, n) heights of the levels, rising.
+        values: (levels, n) each.
+
+    Returns:
+        (n,) for each of ``values``.
+    """
+    column = np.arange(len(z))
+    low = np.clip((heights <= z).sum(axis=0) - 1, 0, len(heights) - 2)
+    floor = heights[low, column]
+    rise = np.maximum(heights[low + 1, column] - floor, 1e-6)
+    share = np.clip((z - floor) / rise, 0.0, 1.0)
+    return [v[low, column] * (1 - share) + v[low + 1, column] * share for v in values]
 
 
 def grid_quads(grid: np.ndarray) -> np.ndarray:
