@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from mtn_core.data.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 from mtn_core.errors import ConfigError
@@ -15,6 +22,13 @@ from mtn_core.errors import ConfigError
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("true and false are no value of this key")
+        return value
 
 
 class ModelConfig(_Section):
@@ -101,11 +115,12 @@ class OptimConfig(_Section):
     clip_norm: float | None = Field(None, gt=0)
     ema_decay: float | None = Field(None, gt=0, lt=1)
 
-    @model_validator(mode="after")
-    def _steps_ascend(self) -> "OptimConfig":
-        if list(self.step_epochs) != sorted(set(self.step_epochs)):
-            raise ValueError(f"step_epochs must ascend, got {list(self.step_epochs)}")
-        return self
+    @field_validator("step_epochs")
+    @classmethod
+    def _steps_ascend(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError("epochs must ascend")
+        return value
 
 
 class TrainConfig(_Section):
