@@ -51,6 +51,9 @@ class ConversionReport:
     skipped: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return self.to_text()
+
     def to_text(self) -> str:
         """Counts, and for what was left out the reason and the first names."""
         lines = [f"{self.source}: {self.layout}", f"mapped: {len(self.mapped)} parameters"]

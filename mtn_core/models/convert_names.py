@@ -35,7 +35,7 @@ def match_names(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], l
     """
     mapped, skipped, strangers = {}, {}, []
     for name in names:
-        parts = _canonical(name).split(".")
+        parts = canonical_name(name).split(".")
         if parts[-1] == "num_batches_tracked":
             skipped[name] = _COUNTER
         elif parts[0] == "classifier":
@@ -49,7 +49,7 @@ def match_names(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], l
     return mapped, skipped, strangers
 
 
-def _canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """``features.denselayer2.norm.1.bias`` -> ``denselayer2.norm1.bias``, the newer spelling."""
     name = re.sub(r"^(features|base)\.", "", name)
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name)

@@ -1,72 +1,128 @@
-"""Is the converted network the original? Both run on one input and are compared stage by stage.
+"""Is the converted network the original? Both see one input and are compared stage by stage.
 
-The original runs in float64, so that the difference is the rounding of the converted network alone.
+The original is the NumPy reference, or PyTorch's (``torch_twin``) where torch is installed. Either
+runs in float64, so that the difference is the rounding of the converted network alone.
 """
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 import mindspore as ms
 import numpy as np
 import pandas as pd
-import torch
 
+from mtn_core.engine.checkpoint import load_weights
+from mtn_core.errors import CheckpointError
+from mtn_core.models import reference
+from mtn_core.models.convert import Conversion
+from mtn_core.models.convert_names import BACKBONE, canonical_name
 from mtn_core.models.densenet import BLOCK_LAYERS, DenseNet121
 from mtn_core.models.multitask import MultiTaskNet
-from mtn_core.models.torch_twin import TorchMultiTaskNet
 
 TOLERANCE = 1e-4
 COLUMNS = ["stage", "shape", "largest_value", "largest_difference"]
 
 
-def compare_backbones(
-    original: torch.nn.Sequential, converted: DenseNet121, image_stack: np.ndarray
+def check_backbone(
+    arrays: Mapping[str, np.ndarray],
+    conversion: Conversion,
+    *,
+    original: Literal["numpy", "torch"] = "numpy",
+    image_size: int = 64,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Feature maps of both backbones after every stage.
+    """Compare a converted backbone with the file that it came from, on random images.
 
     Args:
-        original: From :func:`mtn_core.models.torch_twin.create_features`.
+        arrays: What :func:`mtn_core.models.convert_read.read_state_dict` read.
+        conversion: What became of it.
+        original: What runs the file's weights: the NumPy reference, or PyTorch.
+        image_size: Side of the images, a multiple of 32.
+        seed: Seed of the images.
+
+    Returns:
+        The table of :func:`compare_backbones`.
+
+    Raises:
+        CheckpointError: A stage differs by more than ``TOLERANCE``.
+    """
+    weights = {canonical_name(name): array for name, array in arrays.items()}
+    weights = {n: a for n, a in weights.items() if n.startswith(("conv", "norm", "dense", "trans"))}
+    channels = weights["conv0.weight"].shape[1]
+    stack = np.random.default_rng(seed).normal(size=(2, channels, image_size, image_size))
+    stack = stack.astype(np.float32)
+    if original == "torch":
+        from mtn_core.models import torch_twin
+
+        features = torch_twin.create_features(channels)
+        torch_twin.load_backbone(features, weights)
+        expected = torch_twin.stage_outputs(features, stack)
+    else:
+        expected = reference.stage_outputs(weights, stack)
+    backbone = DenseNet121(channels)
+    converted = {n.removeprefix(BACKBONE): a for n, a in conversion.parameters.items()}
+    own = backbone.parameters_dict()
+    load_weights(backbone, {n: converted[n] for n in own}, conversion.report.source)
+    table = compare_backbones(expected, backbone, stack)
+    wrong = table.loc[table["largest_difference"] > TOLERANCE, "stage"].tolist()
+    if wrong:
+        raise CheckpointError(
+            f"{conversion.report.source}: converted features differ from the original's by more "
+            f"than {TOLERANCE} from {wrong[0]} on:\n{table.to_string(index=False)}"
+        )
+    return table
+
+
+def compare_backbones(
+    expected: Mapping[str, np.ndarray], converted: DenseNet121, image_stack: np.ndarray
+) -> pd.DataFrame:
+    """Compare feature maps after every stage.
+
+    Args:
+        expected: The original's maps by stage, from ``stage_outputs`` of
+            :mod:`mtn_core.models.reference` or :mod:`mtn_core.models.torch_twin`.
         converted: The same weights, converted.
-        image_stack: ``(N, C, H, W)`` float32.
+        image_stack: ``(N, C, H, W)`` float32, what ``expected`` was made from.
 
     Returns:
         One row a stage: ``stage``, ``shape``, ``largest_value`` (of the original),
         ``largest_difference``; both are maxima of absolute values.
+
+    Raises:
+        ValueError: A stage has another shape.
     """
-    original = copy.deepcopy(original).double().eval()
     converted.set_train(False)
+    x = ms.Tensor(image_stack)
     rows = []
-    theirs, ours = torch.from_numpy(image_stack).double(), ms.Tensor(image_stack)
-    with torch.no_grad():
-        for name, stage in _stages(converted):
-            theirs, ours = original.get_submodule(name)(theirs), stage(ours)
-            rows.append(_row(name, theirs, ours))
+    for name, stage in _stages(converted):
+        x = stage(x)
+        rows.append(_row(name, expected[name], x.asnumpy()))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def compare_networks(
-    original: TorchMultiTaskNet,
+def compare_outputs(
+    expected: Mapping[str, np.ndarray],
     converted: MultiTaskNet,
     image_stack: np.ndarray,
     keypoints: np.ndarray,
 ) -> pd.DataFrame:
-    """Outputs of the two whole networks: logits and embedding; columns as above.
+    """Compare the outputs of the whole network; columns as above.
 
     Args:
-        original: PAMTRI's network.
+        expected: The original's outputs: ``id_logits``, ``embedding`` and, where it has them,
+            ``color_logits``, ``type_logits``.
         converted: The same weights, converted.
         image_stack: ``(N, C, H, W)`` float32.
         keypoints: ``(N, 108)`` float32.
     """
-    original = copy.deepcopy(original).double().eval()
     converted.set_train(False)
-    names = ["id_logits", "color_logits", "type_logits", "embedding"]
-    ours = dict(zip(names, converted(ms.Tensor(image_stack), ms.Tensor(keypoints)), strict=True))
-    if not original.attributes:
-        names = ["id_logits", "embedding"]
-    with torch.no_grad():
-        theirs = original(*(torch.from_numpy(x).double() for x in (image_stack, keypoints)))
-    rows = [_row(name, value, ours[name]) for name, value in zip(names, theirs, strict=True)]
+    outputs = converted(ms.Tensor(image_stack), ms.Tensor(keypoints))
+    names = ("id_logits", "color_logits", "type_logits", "embedding")
+    rows = [
+        _row(name, expected[name], output.asnumpy())
+        for name, output in zip(names, outputs, strict=True)
+        if name in expected
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -82,8 +138,7 @@ def _stages(network: DenseNet121) -> Iterator[tuple[str, Callable[[ms.Tensor], m
     yield "norm5", network.norm5
 
 
-def _row(name: str, theirs: torch.Tensor, ours: ms.Tensor) -> list[object]:
-    expected, got = theirs.numpy(), ours.asnumpy()
+def _row(name: str, expected: np.ndarray, got: np.ndarray) -> list[object]:
     if expected.shape != got.shape:
         raise ValueError(f"{name}: the original gives {expected.shape}, converted {got.shape}")
     return [name, expected.shape, np.abs(expected).max(), np.abs(expected - got).max()]

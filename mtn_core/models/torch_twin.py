@@ -5,13 +5,16 @@ Parameter names are those of ``torchvision.models.densenet121().features`` and o
 imported only where torch is installed, and never trained.
 """
 
+import copy
 from collections import OrderedDict
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from mtn_core.config import ModelConfig
+from mtn_core.errors import CheckpointError, first_offenders
 
 
 class _Layer(nn.Module):
@@ -99,32 +102,40 @@ class TorchMultiTaskNet(nn.Module):
         return *logits, embedding
 
 
-def randomize(model: nn.Module, in_channels: int, seed: int = 0) -> None:
-    """Give a model weights that look trained: every value random, activations of order one.
+def load_backbone(features: nn.Sequential, arrays: dict[str, np.ndarray]) -> None:
+    """Put weights under torchvision's names, without ``features.``, into ``features``.
 
-    Batch-norm scales, shifts and running statistics are random, too, near those of random images;
-    untouched ones (0 and 1) would hide an exchange of two of them.
-
-    Args:
-        model: Changed in place, left in evaluation mode.
-        in_channels: Channels of its input.
-        seed: Seed of all values.
+    Files of older releases hold no batch counters; evaluation does not need them.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
-        for norm in norms:
-            norm.momentum = 1.0  # the running statistics become those of one batch
-            norm.weight.uniform_(0.5, 1.5)
-            norm.bias.normal_(0, 0.2)
-        model.train()
-        features = model.base if isinstance(model, TorchMultiTaskNet) else model
-        features(torch.randn(6, in_channels, 96, 96))
-        for norm in norms:
-            norm.momentum = 0.1
-            norm.running_mean += 0.1 * norm.running_var.sqrt() * torch.randn(norm.num_features)
-            norm.running_var *= torch.empty(norm.num_features).uniform_(0.8, 1.25)
-        model.eval()
+    missing = features.load_state_dict(
+        {name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False
+    )
+    strangers = [n for n in missing.missing_keys if not n.endswith("num_batches_tracked")]
+    strangers += missing.unexpected_keys
+    if strangers:
+        raise CheckpointError(f"missing or unexpected: {first_offenders(strangers)}")
+
+
+def stage_outputs(features: nn.Sequential, image_stack: np.ndarray) -> dict[str, np.ndarray]:
+    """Feature maps after every stage, ``conv0`` to ``norm5``, computed in float64."""
+    features = copy.deepcopy(features).double().eval()
+    x = torch.from_numpy(image_stack).double()
+    outputs = {}
+    with torch.no_grad():
+        for name, stage in features.named_children():
+            x = stage(x)
+            outputs[name] = x.numpy()
+    return outputs
+
+
+def named_outputs(
+    network: TorchMultiTaskNet, image_stack: np.ndarray, keypoints: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The network's outputs by our names, computed in float64."""
+    network = copy.deepcopy(network).double().eval()
+    names = ["id_logits", "color_logits", "type_logits", "embedding"]
+    if not network.attributes:
+        names = ["id_logits", "embedding"]
+    with torch.no_grad():
+        outputs = network(*(torch.from_numpy(x).double() for x in (image_stack, keypoints)))
+    return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}

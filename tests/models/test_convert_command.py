@@ -1,4 +1,6 @@
 import argparse
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,3 +68,22 @@ def test_the_source_is_required():
     with pytest.raises(SystemExit) as stop:
         run()
     assert stop.value.code == 2
+
+
+def test_the_seeds_script_converts(source, repository, tmp_path):
+    command = [sys.executable, repository / "scripts" / "pthtockpt.py"]
+    done = subprocess.run(
+        [*command, "--pth_path", source], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mapped: 604 parameters" in done.stdout
+    assert (tmp_path / "MultiTask_pretrained.ckpt").is_file()
+    absent = subprocess.run(
+        [*command, "--pth_path", "absent.pth", "--out", "a.ckpt"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert absent.returncode == 1
+    assert "absent.pth does not exist" in absent.stderr

@@ -9,11 +9,12 @@ from mtn_core.engine.checkpoint import create_network, load_checkpoint
 from mtn_core.models.convert import convert_file, save_converted
 from mtn_core.models.convert_load import load_pretrained
 from mtn_core.models.multitask import MultiTaskNet
+from mtn_core.models.parity import TOLERANCE, compare_backbones, compare_outputs
+from mtn_core.models.reference import random_state_dict
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: convert)")
 
 from mtn_core.models import torch_twin  # noqa: E402
-from mtn_core.models.parity import TOLERANCE, compare_backbones, compare_networks  # noqa: E402
 
 STAGES = ["conv0", "norm0", "relu0", "pool0"]
 STAGES += ["denseblock1", "transition1", "denseblock2", "transition2"]
@@ -29,7 +30,7 @@ def inputs(channels, size=64, num=2, seed=0):
 @pytest.fixture(scope="module")
 def features():
     model = torch_twin.create_features()
-    torch_twin.randomize(model, 3)
+    torch_twin.load_backbone(model, random_state_dict())
     return model
 
 
@@ -55,7 +56,9 @@ def network(backbone_checkpoint):
 
 
 def test_backbone_at_every_stage(features, network):
-    table = compare_backbones(features, network.backbone, inputs(3)[0])
+    stack, _ = inputs(3)
+    expected = torch_twin.stage_outputs(features, stack)
+    table = compare_backbones(expected, network.backbone, stack)
     assert table["stage"].tolist() == STAGES
     assert table["largest_difference"].max() < TOLERANCE == 1e-4, table
     # Features of order one, else the tolerance says nothing.
@@ -66,7 +69,9 @@ def test_a_wrong_weight_is_seen_at_its_stage(features, network):
     norm = network.backbone.denseblock2[3].norm2
     mean = norm.moving_mean.asnumpy()
     norm.moving_mean.set_data(ms.Tensor(mean + 0.01))
-    table = compare_backbones(features, network.backbone, inputs(3)[0])
+    stack, _ = inputs(3)
+    expected = torch_twin.stage_outputs(features, stack)
+    table = compare_backbones(expected, network.backbone, stack)
     norm.moving_mean.set_data(ms.Tensor(mean))
     wrong = table.loc[table["largest_difference"] > TOLERANCE, "stage"].tolist()
     assert wrong == STAGES[STAGES.index("denseblock2") :]
@@ -84,7 +89,7 @@ def test_a_wrong_weight_is_seen_at_its_stage(features, network):
 def test_trained_original_with_its_heads(options, tmp_path):
     config = ModelConfig(num_ids=12, **options)
     original = torch_twin.TorchMultiTaskNet(config)
-    torch_twin.randomize(original, config.in_channels, seed=1)
+    torch_twin.load_backbone(original.base, random_state_dict(config.in_channels, seed=1))
     weights = {f"module.{name}": value for name, value in original.state_dict().items()}
     content = {"state_dict": weights, "rank1": np.float64(0.7), "epoch": 9}
     path = tmp_path / "model_best.pth.tar"
@@ -93,7 +98,8 @@ def test_trained_original_with_its_heads(options, tmp_path):
     assert conversion.model == config
     save_converted(conversion, tmp_path / "original.ckpt", path)
     network = create_network(load_checkpoint(tmp_path / "original.ckpt"))
-    table = compare_networks(original, network, *inputs(config.in_channels))
+    images = inputs(config.in_channels)
+    table = compare_outputs(torch_twin.named_outputs(original, *images), network, *images)
     assert table["largest_difference"].max() < TOLERANCE, table
     assert table["largest_value"].min() > 0.1
     assert len(table) == (4 if config.attributes else 2)
@@ -115,23 +121,3 @@ def test_training_moves_the_running_statistics_as_pytorch_does(features, backbon
     norm = network.backbone.norm0
     np.testing.assert_allclose(norm.moving_mean.asnumpy(), twin.norm0.running_mean, atol=1e-5)
     np.testing.assert_allclose(norm.moving_variance.asnumpy(), twin.norm0.running_var, rtol=2e-5)
-
-
-def test_shapes_that_differ_are_an_error(features):
-    network = MultiTaskNet(ModelConfig(num_ids=3, last_stride=1))
-    with pytest.raises(ValueError, match="transition3"):
-        compare_backbones(features, network.backbone, inputs(3)[0])
-
-
-def test_random_weights_are_reproducible_and_leave_torch_alone():
-    torch.manual_seed(4)
-    expected = torch.rand(1)
-    torch.manual_seed(4)
-    models = [torch_twin.create_features() for _ in range(2)]
-    torch.manual_seed(4)
-    for model in models:
-        torch_twin.randomize(model, 3, seed=2)
-    assert torch.equal(torch.rand(1), expected)
-    for a, b in zip(*(m.state_dict().values() for m in models), strict=True):
-        assert torch.equal(a, b)
-    assert not models[0].training
