@@ -39,7 +39,7 @@ def add_windscreens(mesh: Mesh, body: Body, marks: Marks) -> None:
         ws = np.linspace(-1.06, 1.06, 7)
         mesh.add(end_strip(cabin, which, ws, 0.02, 0.90, rows=3), BLACK_GLOSS, CABIN, 2)
         mesh.add(end_strip(cabin, which, 0.93 * ws, 0.07, 0.86, rows=4), glass, CABIN, 3)
-        tone = 0.25 * marks.seats + 0.004
+        tone = 0.16 * marks.seats + 0.004
         seat = Material((tone, tone, 0.95 * tone), 0.07, 1.0)
         if glass is GLASS:
             for w in (-0.45, 0.45):

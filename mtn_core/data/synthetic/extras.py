@@ -12,6 +12,7 @@ from mtn_core.data.synthetic.materials import (
     PLASTIC,
     PRIVACY_GLASS,
     SILVER,
+    WHITE,
 )
 from mtn_core.data.synthetic.mesh import Material, Mesh
 from mtn_core.data.synthetic.parts import CABIN, MIRROR_LEFT, MIRROR_RIGHT, ROOF, TUB
@@ -32,11 +33,11 @@ def add_mirrors(mesh: Mesh, body: Body, marks: Marks, paint: Material) -> None:
     shape = body.shape
     material = (paint, BLACK_GLOSS, CHROME)[marks.mirrors]
     if shape.type_id in (BUS, TRUCK):
-        x, z, size = shape.front_low[0] + 0.05, shape.windscreen[1] + 0.75, (0.10, 0.20, 0.42)
+        x, z, size = shape.windscreen[0] - 0.02, shape.windscreen[1] + 0.45, (0.08, 0.17, 0.36)
         material = PLASTIC
     else:
         x, z, size = shape.windscreen[0] - 0.32, shape.windscreen[1] + 0.06, (0.11, 0.20, 0.14)
-    y = float(body.tub.side([(x, shape.windscreen[1] - 0.05)])[0, 1]) + 0.02
+    y = float(body.tub.side([(x - 0.1, shape.windscreen[1] - 0.05)])[0, 1]) + 0.02
     depth, across, height = size
     house = block((x - depth, x + depth), (y, y + across), (z, z + height), taper=0.025)
     foot = block((x - 0.03, x + 0.03), (y - 0.12, y + 0.03), (z + 0.01, z + 0.05))
@@ -111,6 +112,8 @@ def add_roof(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Material
 def add_stripes(mesh: Mesh, body: Body, marks: Marks) -> None:
     """Racing stripes over the car, or a line along the flank."""
     shape, material = body.shape, marks.stripe_material
+    if marks.stripe == 1 and max(material.albedo) < 0.6:
+        material = WHITE if marks.load[2] < 0.4 else BLACK_GLOSS
     if marks.stripe == 1 and shape.type_id not in (VAN, PICKUP):
         for y in (-0.22, 0.10):
             bonnet = np.linspace(shape.windscreen[0] + 0.06, shape.bonnet[0] + 0.06, 5)

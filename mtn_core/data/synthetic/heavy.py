@@ -47,11 +47,11 @@ def add_pickup_bed(mesh: Mesh, body: Body, marks: Marks, paint: Material) -> Non
     mesh.add(inside[[0, 2, 3, 4, 5]], paint.scaled(0.45), BED)
     mesh.add(inside[0], PLASTIC if marks.load[3] < 0.6 else paint.scaled(0.35), BED, 1)
     for number in range(int(4 * marks.load[4])):
-        x = x0 + 0.2 + (x1 - x0 - 0.7) * marks.load[number]
-        y = (marks.load[number + 1] - 0.5) * half
         size = 0.2 + 0.3 * marks.load[number + 2]
+        x = x0 + 0.1 + (x1 - x0 - 0.2 - size) * marks.load[number]
+        y = 2 * (marks.load[number + 1] - 0.5) * (half - 0.1 - size / 2)
         thing = block((x, x + size), (y - size / 2, y + size / 2), (floor, floor + 0.8 * size))
-        mesh.add(thing, marks.lettering[number % 3], BED, 2 + number)
+        mesh.add(thing, marks.lettering[number % 3], BED, 2)
     if marks.load[5] < 0.45:  # a bar behind the cab
         for y in (-half, half - 0.06):
             post = block((x1 - 0.35, x1 - 0.28), (y, y + 0.06), (top, top + 0.38))
@@ -163,11 +163,11 @@ def _add_open_bed(mesh, xs, zs, half, ground, marks) -> None:
     mesh.add(inside[[0, 2, 3, 4, 5]], _WOOD, CARGO, 0)
     mesh.add(inside[0], _WOOD.scaled(0.7), CARGO, 1)
     for number in range(1 + int(5 * marks.load[4])):
-        x = x0 + 0.2 + (x1 - x0 - 1.4) * marks.load[number]
-        y = (marks.load[number + 1] - 0.5) * half
-        size = 0.5 + 0.7 * marks.load[number + 2]
+        x = x0 + 0.2 + (x1 - x0 - 1.5) * marks.load[number]
+        size = 0.5 + 0.6 * marks.load[number + 2]
+        y = 2 * (marks.load[number + 1] - 0.5) * (half - 0.1 - size / 2)
         thing = block((x, x + size), (y - size / 2, y + size / 2), (floor, floor + 0.6 * size))
-        mesh.add(thing, marks.lettering[number % 3], CARGO, 2 + number)
+        mesh.add(thing, marks.lettering[number % 3], CARGO, 2)
     outside = block((x0, x1), (-half, half), (z0, z1))
     mesh.add(outside[[2, 3, 4, 5]], ground, CARGO, 20)
     posts = np.linspace(x0 + 0.03, x1 - 0.1, 4 + int(4 * marks.load[6]))

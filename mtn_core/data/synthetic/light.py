@@ -30,7 +30,7 @@ def shade(faces: Faces, view: View) -> np.ndarray:
     mirrored = 2 * cosine[:, None] * normals - to_eye
     mirror = (f0 + (1 - f0) * (1 - cosine) ** 5) * gloss
     seen = _surroundings(mirrored, view)
-    glint = strength * gloss * np.clip(mirrored @ sun, 0.0, 1.0) ** 60 * 2.5
+    glint = strength * gloss * np.clip(mirrored @ sun, 0.0, 1.0) ** 30 * 2.0
     return (
         albedo * light * (1 - mirror[:, None])
         + mirror[:, None] * seen
@@ -46,7 +46,7 @@ def _surroundings(directions: np.ndarray, view: View) -> np.ndarray:
     phase = view.camera.camid
     skyline = 0.20 + 0.10 * np.sin(3 * azimuth + phase) + 0.06 * np.sin(7 * azimuth + 2.3 * phase)
     up = world[:, 2]
-    sky = _step((up - skyline) / 0.12 + 0.5)
+    sky = _step((up - skyline) / 0.30 + 0.5)
     road = _step(-up / 0.25)
     brightness = 0.16 * (1 - sky) * (1 - road) + sky * (0.75 + 0.35 * up) + 0.26 * road
     return brightness[:, None] * (_SKY * sky[:, None] + (1 - sky[:, None]))

@@ -75,6 +75,10 @@ def add_side_windows(mesh: Mesh, body: Body, style: Style, marks: Marks) -> None
     cabin, shape = body.cabin, body.shape
     rear, front = style.glass
     frame_t = (_PANES_T[0] - 0.03, 0.5, _PANES_T[-1] + 0.025)
+    if style.blind:
+        # The frame ends where the sheet metal begins.
+        last = style.pillars[len(style.pillars) - style.blind] * shape.wheelbase
+        rear = max(rear, float(cabin.share_at(last - 0.03, 0.5)))
     if style.window_chrome or style.pillar_dark:
         frame = CHROME if style.window_chrome else BLACK_GLOSS
         strip = side_share_strip(cabin, (rear - 0.012, front + 0.012), frame_t, columns=6)
@@ -111,7 +115,7 @@ def _add_seat(mesh: Mesh, cabin, low, high, tone: float) -> None:
     middle = 0.5 * (low + high)[:2] - 0.02
     half = 0.13 * (high - low)[:2]
     strip = side_share_strip(cabin, (middle - half, middle + half), (0.08, 0.55), columns=1)
-    material = Material((0.3 * tone, 0.29 * tone, 0.27 * tone), 0.06, 0.8)
+    material = Material((0.2 * tone, 0.19 * tone, 0.18 * tone), 0.05, 0.9)
     mesh.add(strip, material, CABIN, 5, mirror=True)
 
 
