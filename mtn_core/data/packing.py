@@ -8,7 +8,7 @@ measurement: 6 kB and 70 us for 36 heatmaps, against 8 kB and 390 us for one gre
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -75,15 +75,36 @@ def pack_dataset(
         if folder.exists() and not overwrite:
             raise RunFolderError(f"pack {folder} exists; add --overwrite to make it anew")
     return {
-        split.name: _pack_split(split, rows_per_shard=rows_per_shard, progress=progress)
+        split.name: pack_split(split, rows_per_shard=rows_per_shard, progress=progress)
         for split in loaded
     }
 
 
-def _pack_split(split: Split, *, rows_per_shard: int, progress: bool) -> Manifest:
-    heatmaps = split.folder("heatmap").is_dir()
-    segments = split.folder("segment").is_dir()
-    check_needed_files(split, heatmaps=heatmaps, segments=segments)
+def pack_split(
+    split: Split,
+    *,
+    packed_maps: Callable[[str, int], bytes] | None = None,
+    rows_per_shard: int = ROWS_PER_SHARD,
+    progress: bool = True,
+) -> Manifest:
+    """Pack one split; an earlier pack is replaced.
+
+    Args:
+        split: The split.
+        packed_maps: Gives a row's ``heatmap`` or ``segment`` maps as :func:`compress_maps` made
+            them, for maps that no folder holds. The pack is current as long as none does.
+        rows_per_shard: Samples in one MindRecord file.
+        progress: Show a progress bar where there is a terminal.
+
+    Raises:
+        DataError: A file is missing or cannot be decoded, or the disk is full.
+    """
+    heatmaps = packed_maps is not None or split.folder("heatmap").is_dir()
+    segments = packed_maps is not None or split.folder("segment").is_dir()
+    in_folders = packed_maps is None
+    check_needed_files(split, heatmaps=heatmaps and in_folders, segments=segments and in_folders)
+    if packed_maps is None:
+        packed_maps = _maps_in_folders(split)
     # Before anything is read: a file that changes meanwhile makes the pack stale, not wrong.
     fingerprints = {
         "labels": labels_fingerprint(split),
@@ -103,7 +124,13 @@ def _pack_split(split: Split, *, rows_per_shard: int, progress: bool) -> Manifes
                     path = temporary / f"shard-{number:03d}.mindrecord"
                     shards.append(
                         _write_shard(
-                            path, split, rows, heatmaps=heatmaps, segments=segments, bar=bar
+                            path,
+                            split,
+                            rows,
+                            packed_maps,
+                            heatmaps=heatmaps,
+                            segments=segments,
+                            bar=bar,
                         )
                     )
             manifest = Manifest(
@@ -121,8 +148,24 @@ def _pack_split(split: Split, *, rows_per_shard: int, progress: bool) -> Manifes
     return manifest
 
 
+def _maps_in_folders(split: Split) -> Callable[[str, int], bytes]:
+    def read(kind: str, row: int) -> bytes:
+        if kind == "heatmap":
+            return compress_maps(read_maps(split.heatmap_dir(row), NUM_KEYPOINTS))
+        return compress_maps(read_maps(split.segment_dir(row), NUM_SEGMENTS))
+
+    return read
+
+
 def _write_shard(
-    path: Path, split: Split, rows: range, *, heatmaps: bool, segments: bool, bar: tqdm
+    path: Path,
+    split: Split,
+    rows: range,
+    packed_maps: Callable[[str, int], bytes],
+    *,
+    heatmaps: bool,
+    segments: bool,
+    bar: tqdm,
 ) -> Shard:
     from mindspore.mindrecord import FileWriter
 
@@ -138,7 +181,7 @@ def _write_shard(
     }
     schema |= {"heatmaps": {"type": "bytes"}} if heatmaps else {}
     schema |= {"segments": {"type": "bytes"}} if segments else {}
-    chunks = _read_chunks(split, rows, heatmaps=heatmaps, segments=segments)
+    chunks = _read_chunks(split, rows, packed_maps, heatmaps=heatmaps, segments=segments)
     first = next(chunks)
     try:
         writer = FileWriter(str(path), shard_num=1, overwrite=True)
@@ -160,7 +203,12 @@ def _write_shard(
 
 
 def _read_chunks(
-    split: Split, rows: range, *, heatmaps: bool, segments: bool
+    split: Split,
+    rows: range,
+    packed_maps: Callable[[str, int], bytes],
+    *,
+    heatmaps: bool,
+    segments: bool,
 ) -> Iterator[list[dict[str, Any]]]:
     def read(row: int) -> dict[str, Any]:
         label = split.frame.iloc[row]
@@ -178,9 +226,9 @@ def _read_chunks(
             "image": data,
         }
         if heatmaps:
-            sample["heatmaps"] = compress_maps(read_maps(split.heatmap_dir(row), NUM_KEYPOINTS))
+            sample["heatmaps"] = packed_maps("heatmap", row)
         if segments:
-            sample["segments"] = compress_maps(read_maps(split.segment_dir(row), NUM_SEGMENTS))
+            sample["segments"] = packed_maps("segment", row)
         return sample
 
     with ThreadPoolExecutor(num_workers_for(None)) as pool:
