@@ -1,5 +1,7 @@
 """A tiny hand-made data set in the VeRi layout, which a test may break as it likes."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -25,10 +27,30 @@ def make_image(rng, width, height):
 
 
 @pytest.fixture
-def tiny_root(tmp_path):
+def tiny_root(tiny_template, tmp_path):
     """18 training crops of 6 ids, 3 queries, 9 gallery crops; sizes differ; all maps."""
+    return shutil.copytree(tiny_template, tmp_path / "data")
+
+
+@pytest.fixture
+def packed_root(packed_template, tmp_path):
+    """The same with packs, of which training has three shards; times of change are kept."""
+    return shutil.copytree(packed_template, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def packed_template(tiny_template, tmp_path_factory):
+    from mtn_core.data.packing import pack_dataset
+
+    root = shutil.copytree(tiny_template, tmp_path_factory.mktemp("packed") / "data")
+    pack_dataset(root, rows_per_shard=7, progress=False)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_template(tmp_path_factory):
     rng = np.random.default_rng(5)
-    root = tmp_path / "data"
+    root = tmp_path_factory.mktemp("tiny") / "data"
     veri = root / "veri"
     shots = {"train": [], "query": [], "test": []}
     for pid in range(1, NUM_TRAIN_IDS + NUM_TEST_IDS + 1):
