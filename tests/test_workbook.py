@@ -1,0 +1,125 @@
+"""The notebook runner: parameters, failures, copies, pages."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from mtn_core.errors import ConfigError, DataError
+from mtn_core.workbook import (
+    PROFILES,
+    NotebookError,
+    check_parameters,
+    execute_notebook,
+    find_notebooks,
+    run_workbook,
+)
+
+
+def write_notebook(path, *sources):
+    parameters = new_code_cell('root = "x"\nanswer = 1', metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell(f"# {path.stem}"), parameters, *map(new_code_cell, sources)]
+    notebook = new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    write_notebook(folder / "01_first.ipynb", "print(answer + 1)")
+    write_notebook(folder / "02_second.ipynb", "print(root)")
+    return folder
+
+
+def outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    return "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
+
+
+def workbook(folder, tmp_path, smoke_root, **options):
+    return run_workbook(
+        PROFILES["smoke"],
+        notebooks=folder,
+        runs_dir=tmp_path / "runs",
+        reports_dir=tmp_path / "reports",
+        root=smoke_root,
+        **options,
+    )
+
+
+def test_parameters_reach_the_notebook_and_the_copy_is_kept(folder, tmp_path):
+    executed = tmp_path / "out" / "first.ipynb"
+    execute_notebook(folder / "01_first.ipynb", executed, {"answer": 41}, progress=False)
+    assert outputs(executed) == "42\n"
+
+
+def test_an_unknown_parameter_is_an_error(folder, tmp_path, smoke_root):
+    with pytest.raises(ConfigError, match="no parameter anser; its parameters are answer, root"):
+        check_parameters(folder / "01_first.ipynb", {"anser": 1})
+    with pytest.raises(ConfigError, match="no notebook has a parameter anser"):
+        workbook(folder, tmp_path, smoke_root, parameters={"anser": 1})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_notebooks_run_in_order_and_pages_are_written(folder, tmp_path, smoke_root):
+    lines = []
+    index = workbook(folder, tmp_path, smoke_root, echo=lines.append, parameters={"answer": 6})
+    started = [line for line in lines if line.endswith("...")]
+    assert started == ["01_first.ipynb ...", "02_second.ipynb ..."]
+    assert index == tmp_path / "reports" / "smoke" / "index.html"
+    copies = tmp_path / "runs" / "smoke" / "notebooks"
+    assert outputs(copies / "01_first.ipynb") == "7\n"
+    assert str(smoke_root) in outputs(copies / "02_second.ipynb")
+    text = index.read_text()
+    assert "01_first.html" in text
+    assert (index.parent / "02_second.html").is_file()
+    assert (tmp_path / "reports" / "index.html").is_file()
+
+
+def test_only_runs_what_was_named(folder, tmp_path, smoke_root):
+    workbook(folder, tmp_path, smoke_root, only=["2"])
+    assert not (tmp_path / "runs" / "smoke" / "notebooks" / "01_first.ipynb").exists()
+    with pytest.raises(ConfigError, match="no notebook 07; there are 01, 02"):
+        find_notebooks(folder, ["7"])
+
+
+def test_a_failing_notebook_stops_the_run_is_kept_and_named(folder, tmp_path, smoke_root):
+    write_notebook(folder / "01_first.ipynb", "print('before')", "1 / 0", "print('after')")
+    with pytest.raises(NotebookError, match=r"01_first\.ipynb failed .* ZeroDivisionError"):
+        workbook(folder, tmp_path, smoke_root)
+    copies = tmp_path / "runs" / "smoke" / "notebooks"
+    assert outputs(copies / "01_first.ipynb").strip().endswith("before")
+    assert not (copies / "02_second.ipynb").exists()
+    index = (tmp_path / "reports" / "smoke" / "index.html").read_text()
+    assert "failed" in index
+    assert "not run" in index
+
+
+def test_an_old_copy_is_not_taken_for_this_runs(folder, tmp_path, smoke_root):
+    workbook(folder, tmp_path, smoke_root)
+    write_notebook(folder / "01_first.ipynb", "raise RuntimeError('now it fails')")
+    with pytest.raises(NotebookError):
+        workbook(folder, tmp_path, smoke_root)
+    assert not (tmp_path / "runs" / "smoke" / "notebooks" / "02_second.ipynb").exists()
+
+
+def test_a_profile_without_data_says_what_to_do(folder, tmp_path):
+    with pytest.raises(DataError, match="mtn prepare-veri"):
+        run_workbook(
+            PROFILES["veri"],
+            notebooks=folder,
+            runs_dir=tmp_path / "runs",
+            reports_dir=tmp_path / "reports",
+            root=tmp_path / "nothing",
+        )
+
+
+def test_a_folder_without_notebooks_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no notebooks"):
+        find_notebooks(tmp_path)
