@@ -11,7 +11,8 @@ from mtn_core.data.labels import LABEL_COLUMNS, camera_of, name_problem, read_la
 from mtn_core.data.vehicle import NUM_KEYPOINTS, UNKNOWN
 from mtn_core.errors import DataError, first_offenders
 
-_DECLARATION = re.compile(rb"^\s*<\?xml[^>]*?(?:encoding=[\"']([^\"']+)[\"'])?[^>]*\?>")
+_DECLARATION = re.compile(rb"^(?:\xef\xbb\xbf)?\s*<\?xml[^>]*\?>")
+_ENCODING = re.compile(rb"encoding\s*=\s*[\"']([^\"']+)[\"']")
 _KNOWN = {"imageName", "vehicleID", "cameraID", "colorID", "typeID"}
 
 
@@ -100,16 +101,15 @@ def no_keypoints(count: int) -> np.ndarray:
 
 def _parse(path: Path) -> ET.Element:
     data = path.read_bytes()
-    match = _DECLARATION.match(data.removeprefix(b"\xef\xbb\xbf"))
-    encoding = (match.group(1) if match and match.group(1) else b"utf-8").decode("ascii", "replace")
-    # gb2312 files of that age hold characters that only its superset gb18030 has.
-    encoding = "gb18030" if encoding.lower() in ("gb2312", "gbk") else encoding
-    encoding = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
+    declaration = _DECLARATION.match(data)
+    declared = _ENCODING.search(declaration.group()) if declaration else None
+    encoding = declared.group(1).decode("ascii", "replace").lower() if declared else "utf-8"
+    # Files of that age that say gb2312 hold characters which only its superset gb18030 has.
+    encoding = {"gb2312": "gb18030", "gbk": "gb18030", "utf-8": "utf-8-sig"}.get(encoding, encoding)
     try:
-        text = data.decode(encoding)
+        text = data[declaration.end() if declaration else 0 :].decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
         raise DataError(f"{path} cannot be decoded as {encoding} ({error})") from error
-    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1)
     try:
         return ET.fromstring(text)
     except ET.ParseError as error:
