@@ -58,7 +58,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     arrays = {}
-    for name, entry in entries:
+    for name, entry in sorted(entries, key=lambda pair: pair[0]):
         kind = entry["dtype"]
         if kind == "BF16":
             # NumPy has no bfloat16: it is the upper half of a float32.

@@ -70,6 +70,7 @@ def test_a_malicious_pickle_runs_nothing(torch, attack, zipped, place, tmp_path)
     assert not (tmp_path / MARKER).exists()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_a_bare_malicious_pickle_runs_nothing(torch, protocol, tmp_path):
     path = tmp_path / "model.pth"
