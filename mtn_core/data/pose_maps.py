@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from mtn_core.data.vehicle import MAP_SIZE, NUM_KEYPOINTS, SEGMENT_KEYPOINTS
+from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError, first_offenders
 from mtn_core.files import atomic_folder
 
@@ -181,7 +182,12 @@ def _black(shape: tuple[int, int]) -> bytes:
 
 def write_map_files(folder: str | Path, maps: np.ndarray) -> None:
     """Write ``00.jpg``, ``01.jpg``, ... of (K, S, S) uint8 maps into an existing folder."""
-    for index, data in enumerate(encode_maps(maps)):
+    write_encoded_maps(folder, encode_maps(maps))
+
+
+def write_encoded_maps(folder: str | Path, encoded: Sequence[bytes]) -> None:
+    """Write ``00.jpg``, ``01.jpg``, ... from ``encode_maps`` into an existing folder."""
+    for index, data in enumerate(encoded):
         with open(f"{folder}/{index:02d}.jpg", "wb") as file:
             file.write(data)
 
@@ -214,7 +220,7 @@ def draw_pose(
     Args:
         root: The folder that holds ``veri/``.
         splits: Some of ``train``, ``query``, ``test``; all by default.
-        workers: Threads that encode and write; two by default.
+        workers: Threads that encode and write; one a processor by default.
         overwrite: Replace map folders that already hold something.
         progress: Show a progress bar where there is a terminal.
 
@@ -243,7 +249,7 @@ def draw_pose(
             "add --overwrite to draw them anew"
         )
     for split, split_sizes in zip(loaded, sizes, strict=True):
-        _draw_split(split, split_sizes, workers=workers or 2, progress=progress)
+        _draw_split(split, split_sizes, workers=num_workers_for(workers), progress=progress)
     return {split.name: len(split) for split in loaded}
 
 
