@@ -130,14 +130,13 @@ def format_pck_table(errors: PoseErrors, thresholds: Sequence[float], num_images
     for threshold in thresholds:
         name = f"PCK@{threshold:g}"
         lines.append(f"{name:<8}: {_percent(errors.pck(threshold))}")
-    lines += ["------------------", "Keypoint groups, visible | hidden"]
+    lines.append("------------------")
+    lines.append(format_row("Keypoints", [f"@{t:g}" for t in thresholds]))
     table = errors.by_group(thresholds)
-    for group, row in table.iterrows():
-        parts = [
-            f"PCK@{t:g} {_percent(row[f'visible@{t:g}'])} | {_percent(row[f'hidden@{t:g}'])}"
-            for t in thresholds
-        ]
-        lines.append(f"{group:<6}: " + "   ".join(parts))
+    for kind in ("visible", "hidden"):
+        for group, row in table.iterrows():
+            cells = [_percent(row[f"{kind}@{t:g}"]) for t in thresholds]
+            lines.append(format_row(f"{group}, {kind}", cells))
     counts = table.loc["all"]
     lines.append(f"Visible or hidden told by confidence: {_percent(errors.visibility_accuracy())}")
     lines.append(
@@ -147,5 +146,10 @@ def format_pck_table(errors: PoseErrors, thresholds: Sequence[float], num_images
     return "\n".join(lines)
 
 
+def format_row(title: str, cells: Sequence[str]) -> str:
+    """A row of the printed tables: a title and right-aligned cells."""
+    return f"{title:<26}" + "".join(f"{cell:>10}" for cell in cells)
+
+
 def _percent(fraction: float) -> str:
-    return "  -  " if np.isnan(fraction) else f"{fraction:.2%}"
+    return "-" if np.isnan(fraction) else f"{fraction:.2%}"

@@ -7,9 +7,10 @@ from typing import Protocol
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn
+from mindspore import nn, ops
 from tqdm.auto import tqdm
 
+from mtn_core.data.vehicle import NUM_KEYPOINTS
 from mtn_core.engine.checkpoint import Checkpoint, load_checkpoint, load_weights
 from mtn_core.errors import CheckpointError
 from mtn_core.models.posenet import PoseEstNet, PoseInput
@@ -85,6 +86,9 @@ class PosePredictions:
     keypoints: np.ndarray
     sizes: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
 
 def pose_model_config(checkpoint: Checkpoint, num_keypoints: int) -> PoseModelConfig:
     """Configuration of the PoseEstNet that a checkpoint holds.
@@ -113,8 +117,6 @@ def load_predictor(ckpt_path: str | Path) -> NetworkPredictor:
     Raises:
         CheckpointError: The file is not a PoseEstNet for vehicles.
     """
-    from mtn_core.data.vehicle import NUM_KEYPOINTS
-
     checkpoint = load_checkpoint(ckpt_path)
     predictor = NetworkPredictor(pose_model_config(checkpoint, NUM_KEYPOINTS))
     predictor.load(checkpoint.weights, checkpoint.path)
@@ -165,18 +167,42 @@ def predict_keypoints(
     flip_test: bool = False,
     refine: bool = True,
     description: str | None = None,
+    rank: int = 0,
+    rank_size: int = 1,
 ) -> PosePredictions:
-    """Predict the keypoints of every image of a set.
+    """Predict the keypoints of every image of a set, in its order.
+
+    Args:
+        predictor: Gives heatmaps.
+        pose_set: The images.
+        batch_size: Images a prediction.
+        flip_test: Average with the prediction of the mirrored crops.
+        refine: Quarter-pixel refinement.
+        description: Of the progress bar; none without it.
+        rank: This rank; each predicts its share, and all get everything.
+        rank_size: Number of ranks.
 
     Raises:
         DataError: An image cannot be read.
     """
-    loader = CropLoader(pose_set, predictor.image_size, batch_size)
-    keypoints, sizes = [], []
+    rows = np.arange(len(pose_set))[rank::rank_size]
+    loader = CropLoader(pose_set, predictor.image_size, batch_size, rows=rows)
+    # Every rank brings as many rows to the exchange; those of index -1 are dropped behind it.
+    share = -(-len(pose_set) // rank_size)
+    labels = np.full((share, 3), -1, np.int32)
+    keypoints = np.zeros((share, NUM_KEYPOINTS, 3), np.float32)
+    done = 0
     for batch, heatmaps, merged in iterate_heatmaps(
         predictor, loader, flip_test=flip_test, description=description
     ):
         maps = heatmaps if merged is None else merged
-        keypoints.append(decode_heatmaps(maps, batch["size"], refine=refine))
-        sizes.append(batch["size"])
-    return PosePredictions(np.concatenate(keypoints), np.concatenate(sizes))
+        end = done + len(maps)
+        keypoints[done:end] = decode_heatmaps(maps, batch["size"], refine=refine)
+        labels[done:end] = np.column_stack([batch["index"], batch["size"]])
+        done = end
+    if rank_size > 1:
+        gather = ops.AllGather()
+        labels = gather(ms.Tensor(labels)).asnumpy()
+        keypoints = gather(ms.Tensor(keypoints)).asnumpy()
+    order = np.argsort(labels[:, 0], kind="stable")[np.count_nonzero(labels[:, 0] < 0) :]
+    return PosePredictions(keypoints[order], labels[order, 1:])

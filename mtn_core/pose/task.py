@@ -110,8 +110,8 @@ class PoseTask:
         }
 
     def evaluate(self, weights: dict[str, np.ndarray]) -> Evaluation | None:
-        """PCK of the evaluation images; on the main process alone, for it alone keeps the best."""
-        if self.evaluation is None or not self.device.is_main:
+        """PCK of the evaluation images."""
+        if self.evaluation is None:
             return None
         if self._predictor is None:
             self._predictor = NetworkPredictor(self.config.model)
@@ -123,7 +123,9 @@ class PoseTask:
             batch_size=options.batch_size,
             flip_test=options.flip_test,
             refine=options.refine,
-            description="PCK",
+            description="PCK" if self.device.is_main else None,
+            rank=self.device.rank,
+            rank_size=self.device.rank_size,
         )
         errors = measure_errors(found.keypoints, self.evaluation.keypoints, found.sizes)
         score = errors.pck(SCORE_THRESHOLD)

@@ -104,7 +104,9 @@ def test_table_reads_like_the_retrieval_table():
     assert lines[2] == "PCK@0.05: 100.00%"
     assert lines[3] == "PCK@0.1 : 100.00%"
     assert lines[4] == "------------------"
-    assert any(line.startswith("wheels:") and "|   -  " in line for line in lines)  # none hidden
+    assert lines[5].split() == ["Keypoints", "@0.05", "@0.1"]
+    assert lines[6].split() == ["wheels,", "visible", "100.00%", "100.00%"]
+    assert next(line for line in lines if line.startswith("roof, hidden")).split()[2:] == ["-"] * 2
     assert "2 images, 72 visible and 0 hidden keypoints" in text
 
 
