@@ -33,13 +33,16 @@ logger = logging.getLogger(__name__)
 LABEL_KEYS = ("pid_index", "color_index", "type_index")
 
 
-class _LossOnPixels(nn.Cell):
+class LossOnPixels(nn.Cell):
+    """Pixels and labels to the loss and its parts."""
+
     def __init__(self, network: MultiTaskNet, loss: MultiTaskLoss):
         super().__init__(auto_prefix=False)
         self.pixels = NetworkOnPixels(network)
         self.loss = loss
 
     def construct(self, *inputs):
+        """Pixels, maps, keypoints, then the three labels -> ``(loss, parts)``."""
         outputs = self.pixels(*inputs[:-3])
         return self.loss(*outputs, *inputs[-3:])
 
@@ -89,7 +92,7 @@ class MultiTaskTask:
             from mtn_core.models.convert_load import load_pretrained
 
             logger.info("%s", load_pretrained(self.network, pre_ckpt_path))
-        self.forward = _LossOnPixels(self.network, MultiTaskLoss(self.config.loss))
+        self.forward = LossOnPixels(self.network, MultiTaskLoss(self.config.loss))
 
     def inputs(self, batch: Batch) -> Sequence[np.ndarray]:
         """Pixels, maps, keypoints, then the three kinds of labels."""

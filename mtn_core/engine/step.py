@@ -62,7 +62,7 @@ def _average_one(decay, average, weight):
     return ops.assign(average, average * decay + weight * (1 - decay))
 
 
-class _Gradients(nn.Cell):
+class GradientCell(nn.Cell):
     """Loss, parts, gradient norm and gradients, all unscaled and averaged over the ranks."""
 
     def __init__(self, forward: nn.Cell, weights: Sequence[ms.Parameter], distributed: bool):
@@ -77,6 +77,7 @@ class _Gradients(nn.Cell):
         return loss * loss_scale, loss, parts
 
     def construct(self, loss_scale, *inputs):
+        """Loss scale and a batch -> ``(loss, parts, norm, gradients)``."""
         (_, loss, parts), gradients = self.gradient(loss_scale, *inputs)
         if self.reducer is not None:
             gradients = self.reducer(gradients)
@@ -173,7 +174,7 @@ class TrainStep:
             ]
         in_backbone = {p.name for p in backbone}
         can_freeze = [w.name in in_backbone and self.freeze_steps > 0 for w in self.weights]
-        self._gradients = _Gradients(forward, self.weights, distributed)
+        self._gradients = GradientCell(forward, self.weights, distributed)
         self._gradients.set_train()
         self._update = _Update(
             self.optimizer,

@@ -1,0 +1,65 @@
+"""Two real CPU processes under msrun against one."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from distributed_job import embed, gradients, joint_batch
+
+from mtn_core.cluster import Cluster, launch
+from mtn_core.config import ModelConfig
+from mtn_core.errors import ConfigError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("GLOG_v", "3")
+
+    def run(*arguments):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        cluster = Cluster(worker_num=2, master_port=port)
+        return launch(cluster, "distributed_job", [*map(str, arguments)], tmp_path / "logs")
+
+    return run
+
+
+def test_the_averaged_gradient_is_that_of_the_joint_batch(job, device, tmp_path):
+    assert job("gradient", tmp_path) == 0, (tmp_path / "logs" / "worker_0.log").read_text()[-2000:]
+    inputs = joint_batch(ModelConfig(image_size=32), 8)
+    expected = gradients(device, inputs)
+    for rank in range(2):
+        got = np.load(tmp_path / f"gradient{rank}.npz")
+        for name, value in expected.items():
+            np.testing.assert_allclose(got[name], value, atol=1e-6, rtol=1e-4, err_msg=name)
+
+
+def test_sharded_embeddings_equal_those_of_one_process(job, device, smoke_root, tmp_path):
+    assert job("embed", tmp_path, smoke_root) == 0
+    for split in ("query", "test"):
+        expected = embed(device, smoke_root, split)
+        assert len(expected) % 32, "the test wants a size that two ranks cannot share evenly"
+        for rank in range(2):
+            np.testing.assert_array_equal(np.load(tmp_path / f"{split}{rank}.npy"), expected)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("die", "rank 1"), ("raise", "had enough")])
+def test_a_worker_that_dies_ends_the_job_and_is_named(job, tmp_path, caplog, kind, words):
+    started = time.monotonic()
+    assert job(kind, tmp_path) != 0
+    assert time.monotonic() - started < 60 + 30, "30 s for the processes to start"
+    assert "rank 1 failed" in caplog.text
+    assert words in caplog.text
+
+
+def test_impossible_clusters_are_refused():
+    with pytest.raises(ConfigError, match="local workers"):
+        Cluster(worker_num=2, local_worker_num=3)
