@@ -103,6 +103,11 @@ def check_dataset(
         return report
     labels: dict[str, Labels] = {}
     for split in splits:
+        unfinished = veri / f".trans_{split}"
+        if unfinished.is_dir():
+            report.problems.append(
+                Problem(unfinished, "mtn trans was interrupted; run it again, or delete the folder")
+            )
         found = _check_labels(root, split, report)
         if found is None:
             continue
