@@ -8,6 +8,9 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
+from mtn_core.config import DataConfig
+from mtn_core.data.pipeline import EvalLoader
+from mtn_core.data.veri import load_split
 from mtn_core.engine.checkpoint import Checkpoint, create_network, load_checkpoint
 from mtn_core.engine.device import Device
 from mtn_core.engine.embed import NetworkOnPixels, batch_inputs
@@ -129,6 +132,8 @@ class _Exporter:
         self.checkpoint, self.spec, self.folder = checkpoint, spec, folder
         self.options, self.echo = options, echo
         self.batch = parity.sample_batch(spec)
+        if options.root is not None:
+            self.batch = _query_batch(spec, options.root)
         self.reference = _run_network(checkpoint, self.batch)
         self.files: dict[str, FileSpec] = {}
         self.parity: dict[str, dict[str, float]] = {}
@@ -214,6 +219,14 @@ class _Exporter:
 
     def _path(self, file_format: str, ending: str = "") -> Path:
         return self.folder / f"{self.spec.name}{ending}{SUFFIXES[file_format]}"
+
+
+def _query_batch(spec: ModelSpec, root: Path, count: int = 4) -> dict[str, np.ndarray]:
+    """Real images: int8 is calibrated for such, and says little about noise."""
+    split = load_split(root, "query")
+    loader = EvalLoader(split, data=DataConfig(), model=spec.network, batch_size=count)
+    with loader:
+        return next(iter(loader))
 
 
 def _run_network(checkpoint: Checkpoint, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

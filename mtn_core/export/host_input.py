@@ -11,7 +11,7 @@ from mtn_core.export.model_json import HEATMAPS, IMAGE, KEYPOINTS, SEGMENTS, Mod
 def image_stack(batch: Mapping[str, np.ndarray], spec: ModelSpec) -> np.ndarray:
     """Normalise the pixels, upsample the maps, join the channels.
 
-    The same as :class:`mtn_core.models.preprocess.InputStack` on the device, to 1e-5.
+    The same as :class:`mtn_core.models.preprocess.InputStack` on the device, to 3e-5.
 
     Args:
         batch: ``image (N, S, S, 3) uint8`` RGB and, where the model uses them, ``heatmaps`` and

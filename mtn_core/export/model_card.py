@@ -48,7 +48,7 @@ def model_card(spec: ModelSpec) -> str:
         )
     lines += [
         "",
-        "The largest difference is to the training network, on one random batch; float32 files "
+        "The largest difference is to the training network, on one batch; float32 files "
         f"above {TOLERANCE:g} are not exported.",
         "",
         "## Inputs of the files that take the normalised stack",

@@ -4,10 +4,14 @@ MindSpore writes a graph for one fixed batch size with numbers for output names.
 becomes free, its inputs and outputs get their names, and what a client must know goes inside.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+# MindSpore chooses the pure-Python protobuf, and fails when onnx has loaded the other one before.
+with contextlib.suppress(ImportError):
+    import mindspore  # noqa: F401
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference

@@ -6,6 +6,7 @@
 
 import contextlib
 import ctypes
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -199,7 +200,11 @@ def _why_no_cuda(onnxruntime) -> str:
     """Load the CUDA provider's library as onnxruntime does, for the loader's message."""
     library = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
     if library.is_file():
-        with contextlib.suppress(AttributeError, OSError, RuntimeError):
+        # It prints what it does not find; the loader's own message below says more.
+        with (
+            contextlib.suppress(AttributeError, OSError, RuntimeError),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             onnxruntime.preload_dlls()
         try:
             ctypes.CDLL(str(library.with_name("libonnxruntime_providers_shared.so")))

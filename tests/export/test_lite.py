@@ -1,0 +1,84 @@
+import os
+
+import pytest
+
+from mtn_core.cli import main
+from mtn_core.errors import ConfigError, DataError
+from mtn_core.export.lite import convert_for_lite, find_onnx, input_shapes, mind_ir_version
+
+
+def fake_converter(folder, body):
+    path = folder / "converter_lite"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_version_of_a_real_file(exported):
+    assert mind_ir_version(exported.folder / "MultiTask_export_segment.mindir") == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"nonsense, not a protocol buffer"])
+def test_something_else(tmp_path, content):
+    path = tmp_path / "a.mindir"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.mindir is not a"):
+        mind_ir_version(path)
+
+
+def test_truncated(exported, tmp_path):
+    path = tmp_path / "a.mindir"
+    path.write_bytes((exported.folder / "MultiTask_export_segment.mindir").read_bytes()[:9999])
+    with pytest.raises(DataError, match="not a whole MindIR file"):
+        mind_ir_version(path)
+
+
+def test_shapes(tools):
+    spec = tools.make_spec(heatmaps=True, image_size=64)
+    assert input_shapes(spec, 4) == "image:4,39,64,64;keypoints:4,108"
+
+
+def test_onnx_file_that_is_needed(tiny_export):
+    assert find_onnx(tiny_export.path.with_suffix(".mindir"), tiny_export.spec) == tiny_export.path
+    tiny_export.path.unlink()
+    with pytest.raises(FileNotFoundError, match="--file_format MINDIR ONNX"):
+        find_onnx(tiny_export.path, tiny_export.spec)
+
+
+def test_command_of_a_release_converter(tiny_export, tmp_path):
+    converter = fake_converter(tmp_path, f'echo "$@" > {tmp_path}/seen; touch {tmp_path}/m.mindir')
+    convert_for_lite(tiny_export.path, tmp_path / "m.mindir", converter, batch=2)
+    assert (tmp_path / "seen").read_text().split() == [
+        "--fmk=ONNX",
+        f"--modelFile={tiny_export.path}",
+        f"--outputFile={tmp_path}/m",
+        "--saveType=MINDIR",
+        "--inputShape=image:2,3,32,32;keypoints:2,108",
+    ]
+
+
+def test_converter_that_fails(tiny_export, tmp_path):
+    converter = fake_converter(tmp_path, "echo no memory >&2; exit 3")
+    with pytest.raises(DataError, match=r"exit code 3\): no memory"):
+        convert_for_lite(tiny_export.path, tmp_path / "m.mindir", converter)
+    silent = fake_converter(tmp_path, "exit 0")
+    with pytest.raises(DataError, match="did not convert"):
+        convert_for_lite(tiny_export.path, tmp_path / "m.mindir", silent)
+
+
+def test_bad_arguments(tiny_export, tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"no converter program .*build\.sh"):
+        convert_for_lite(tiny_export.path, tmp_path / "m.mindir", tmp_path / "nothing")
+    with pytest.raises(ConfigError, match=r"must be named \.mindir"):
+        convert_for_lite(tiny_export.path, tmp_path / "m.bin", "true")
+    arguments = ["--mindir_path", str(tiny_export.path), "--converter", "/bin/true"]
+    assert main(["to-lite", *arguments, "--out", str(tmp_path / "m.mindir"), "--batch", "0"]) == 1
+    assert "--batch must be 1 or more" in capsys.readouterr().err
+
+
+def test_real_converter(tiny_export, programs, tmp_path, capsys):
+    out = tmp_path / "m.mindir"
+    arguments = ["--mindir_path", str(tiny_export.path), "--converter", str(programs / "convert")]
+    assert main(["to-lite", *arguments, "--out", str(out), "--batch", "3"]) == 0
+    assert mind_ir_version(out) == 1
+    assert os.access(out, os.R_OK | os.W_OK)
