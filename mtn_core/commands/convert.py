@@ -12,9 +12,9 @@ def register(subparsers) -> None:
         "convert",
         help="pretrained PyTorch weights to a MindSpore checkpoint",
         description=(
-            "Converts torchvision's DenseNet-121, or a model trained with PAMTRI's PyTorch code, "
-            "to a checkpoint for --pre_ckpt_path. A .pth file is read as weights only: nothing "
-            "else that it may hold is run."
+            "Converts torchvision's DenseNet-121, an HRNet (ImageNet, COCO or PAMTRI's PoseEstNet), "
+            "or a model trained with PAMTRI's PyTorch code, to a checkpoint for --pre_ckpt_path. A "
+            ".pth file is read as weights only: nothing else that it may hold is run."
         ),
     )
     parser.add_argument(
@@ -28,11 +28,22 @@ def register(subparsers) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mtn_core.models.convert import check_out, convert_file, save_converted
+    from mtn_core.models.convert import check_out, convert_state_dict, save_converted
+    from mtn_core.models.convert_posenet import (
+        convert_pose_state_dict,
+        is_posenet,
+        save_converted_pose,
+    )
+    from mtn_core.models.convert_read import read_state_dict
 
     check_out(args.out, overwrite=args.overwrite)
-    conversion = convert_file(args.pth_path)
-    save_converted(conversion, args.out, args.pth_path)
+    arrays = read_state_dict(args.pth_path)
+    if is_posenet(arrays):
+        conversion = convert_pose_state_dict(arrays, args.pth_path.name)
+        save_converted_pose(conversion, args.out, args.pth_path)
+    else:
+        conversion = convert_state_dict(arrays, args.pth_path.name)
+        save_converted(conversion, args.out, args.pth_path)
     print(conversion.report.to_text())
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB)")
     return 0

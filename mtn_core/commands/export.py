@@ -117,14 +117,38 @@ def _add_batch_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=32, help="images a run (default: 32)")
 
 
+def refuse_other_flags(args: argparse.Namespace) -> None:
+    """Flags of `mtn export` that mean nothing for PoseEstNet."""
+    from mtn_core.errors import ConfigError
+
+    flags = ("heatmapaware", "segmentaware", "pixels", "float16", "int8")
+    given = [f"--{name}" for name in flags if getattr(args, name)]
+    if given:
+        raise ConfigError(f"{args.ckpt_path} is a PoseEstNet; {', '.join(given)} is not for it")
+
+
 def run_export(args: argparse.Namespace) -> int:
     """Handle `mtn export`."""
     from mtn_core.engine.device import setup_device
     from mtn_core.export.exporter import ExportOptions, export_checkpoint
     from mtn_core.export.onnx_session import check_batch_size
 
+    from mtn_core.pose.export import export_pose, is_pose_checkpoint
+
     check_batch_size(args.batch_size)
     device = setup_device(args.device_target, args.device_id)
+    if is_pose_checkpoint(args.ckpt_path):
+        refuse_other_flags(args)
+        export_pose(
+            args.ckpt_path,
+            args.out,
+            args.file_format,
+            device,
+            overwrite=args.overwrite,
+            echo=lambda line: print(line, flush=True),
+        )
+        print(f"written: {args.out}")
+        return 0
     options = ExportOptions(args.pixels, args.float16, args.int8, args.root, args.batch_size)
     export_checkpoint(
         args.ckpt_path,

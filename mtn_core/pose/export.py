@@ -24,7 +24,7 @@ from mtn_core.models.posenet import PoseEstNet
 from mtn_core.models.preprocess import IMAGE_MEAN, IMAGE_STD
 from mtn_core.pose.config import PoseModelConfig
 from mtn_core.pose.onnx_predictor import METADATA_KEY, OnnxPredictor, normalise
-from mtn_core.pose.predict import pose_model_config
+from mtn_core.pose.predict import KIND, pose_model_config
 
 NAME = "PoseEstNet"
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
@@ -40,6 +40,15 @@ class _Named(nn.Cell):
 
     def construct(self, image):
         return self.network(image)
+
+
+def is_pose_checkpoint(path: str | Path) -> bool:
+    """Whether a checkpoint says that it holds a PoseEstNet.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    return load_checkpoint(path).meta.get("kind") == KIND
 
 
 def export_pose(
