@@ -12,7 +12,7 @@ def register(subparsers) -> None:
         "convert",
         help="pretrained PyTorch weights to a MindSpore checkpoint",
         description=(
-            "Converts torchvision's DenseNet-121, an HRNet (ImageNet, COCO or PAMTRI's PoseEstNet), "
+            "Converts torchvision's DenseNet-121, an HRNet (of ImageNet, COCO or PAMTRI), "
             "or a model trained with PAMTRI's PyTorch code, to a checkpoint for --pre_ckpt_path. A "
             ".pth file is read as weights only: nothing else that it may hold is run."
         ),

@@ -132,7 +132,6 @@ def run_export(args: argparse.Namespace) -> int:
     from mtn_core.engine.device import setup_device
     from mtn_core.export.exporter import ExportOptions, export_checkpoint
     from mtn_core.export.onnx_session import check_batch_size
-
     from mtn_core.pose.export import export_pose, is_pose_checkpoint
 
     check_batch_size(args.batch_size)
