@@ -152,7 +152,7 @@ def create_marks(type_id: int, rng: np.random.Generator) -> Marks:
         lettering=(vivid(rng), vivid(rng), vivid(rng)),
         livery=int(rng.choice([0, 1, 2, 3, 4])) if heavy else int(rng.random() < 0.2),
         load=tuple(rng.random(8).tolist()),
-        taxi=bool(type_id not in (BUS, TRUCK, VAN, PICKUP) and rng.random() < 0.08),
+        taxi=bool(type_id not in (BUS, TRUCK, VAN, PICKUP) and not bars and rng.random() < 0.08),
     )
 
 
