@@ -1,7 +1,13 @@
-"""``mtn report`` and ``mtn search``: looking at saved runs; neither loads mindspore to report."""
+"""``mtn report`` and ``mtn search``: looking at saved runs.
+
+A report never loads mindspore; a search does, to embed the crop.
+"""
 
 import argparse
+import json
 from pathlib import Path
+
+from mtn_core.commands.arguments import add_device
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -14,6 +20,18 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     report.add_argument("--top", type=int, default=10, help="images in a rank list (10)")
     report.set_defaults(run=run_report)
 
+    search = subparsers.add_parser("search", help="where was this vehicle seen, by a run's gallery")
+    search.add_argument("--run", dest="run_dir", type=Path, required=True, metavar="RUN")
+    search.add_argument("--image", type=Path, required=True, help="crop of the vehicle")
+    search.add_argument("--top", type=int, default=20, help="answers (20)")
+    search.add_argument("--metric", choices=("euclidean", "cosine"), help="by default the run's")
+    search.add_argument("--format", choices=("table", "json", "html"), default="table")
+    search.add_argument("--out", type=Path, metavar="FILE", help="write there; html needs it")
+    search.add_argument("--root", type=Path, help="data root to read gallery crops from, for html")
+    search.add_argument("--ckpt_path", type=Path, help="by default the checkpoint of the run")
+    add_device(search)
+    search.set_defaults(run=run_search)
+
 
 def run_report(args: argparse.Namespace) -> int:
     """Write a report and say where it is."""
@@ -22,3 +40,45 @@ def run_report(args: argparse.Namespace) -> int:
     path = write_report(args.runs, args.out, root=args.root, title=args.title, top_k=args.top)
     print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
+
+
+def run_search(args: argparse.Namespace) -> int:
+    """Search a run's gallery for a crop and show the answers."""
+    from mtn_core.errors import ConfigError
+    from mtn_core.files import write_text
+    from mtn_core.search import search
+
+    if args.format == "html" and args.out is None:
+        raise ConfigError("--format html needs --out FILE.html")
+
+    def embed(image: Path):
+        from mtn_core.engine.crop import CropEmbedder, find_checkpoint
+        from mtn_core.engine.device import setup_device
+
+        device = setup_device(args.device_target, args.device_id)
+        return CropEmbedder(args.ckpt_path or find_checkpoint(args.run_dir), device).embed(image)
+
+    result = search(args.run_dir, args.image, embed=embed, top=args.top, metric=args.metric)
+    if args.format == "html":
+        path = _write_search_page(result, args)
+        print(f"answers: {path}")
+        return 0
+    if args.format == "json":
+        text = json.dumps(result.to_json_dict(), indent=2, ensure_ascii=False)
+    else:
+        text = result.format_table()
+    if args.out is None:
+        print(text)
+    else:
+        write_text(args.out, text + "\n")
+        print(f"answers: {args.out}")
+    return 0
+
+
+def _write_search_page(result, args: argparse.Namespace) -> Path:
+    from mtn_core.report.search_page import write_search_page
+    from mtn_core.report.sources import find_run_root
+    from mtn_core.viz.crops import CropSource
+
+    crops = CropSource(args.root or find_run_root(args.run_dir))
+    return write_search_page(result, crops, args.out)

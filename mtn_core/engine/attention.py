@@ -7,6 +7,7 @@ its inner product with another embedding, which shows what makes two images alik
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -14,12 +15,16 @@ from mindspore import nn, ops
 
 from mtn_core.config import DataConfig, ModelConfig
 from mtn_core.data.pipeline import EvalLoader
-from mtn_core.data.veri import Split
-from mtn_core.engine.checkpoint import load_weights
+from mtn_core.data.veri import Split, load_split
+from mtn_core.engine.checkpoint import load_checkpoint, load_weights
+from mtn_core.engine.crop import take_rows
 from mtn_core.engine.embed import batch_inputs
 from mtn_core.errors import DataError
 from mtn_core.models.multitask import MultiTaskNet
 from mtn_core.models.preprocess import InputStack
+from mtn_core.report.sources import load_run
+from mtn_core.viz.attention import AttentionMaps
+from mtn_core.viz.ranking import Ranker, select_queries
 
 
 class _Features(nn.Cell):
@@ -121,12 +126,7 @@ class AttentionMapper:
             raise DataError(f"no row {outside[0]} in split {split.name} of {len(split)} images")
         if not rows:
             return {}
-        part = Split(
-            split.root,
-            split.name,
-            split.frame.iloc[rows].reset_index(drop=True),
-            np.ascontiguousarray(split.keypoints[rows]),
-        )
+        part = take_rows(split, np.array(rows))
         maps: dict[int, np.ndarray] = {}
         with EvalLoader(part, data=data, model=self.model, batch_size=self.batch_size) as loader:
             for batch in loader:
@@ -152,3 +152,59 @@ class AttentionMapper:
         _, slope = self._slope(features, keypoints, target)
         heat = (slope.asnumpy() * features.asnumpy()).sum(axis=1)
         return np.maximum(heat, 0)
+
+
+def write_run_attention(
+    run_dir: str | Path,
+    ckpt_path: str | Path,
+    *,
+    num_queries: int = 6,
+    top_k: int = 10,
+    root: str | Path | None = None,
+) -> Path:
+    """Compute the maps of the worst and best rank lists of a run and keep them beside its results.
+
+    Args:
+        run_dir: Run folder with results.
+        ckpt_path: The checkpoint that made its embeddings.
+        num_queries: So many of the worst queries, and as many of the best.
+        top_k: Images of a rank list.
+        root: Data root instead of the one that the run names.
+
+    Returns:
+        The path of ``attention.npz``.
+
+    Raises:
+        DataError: The run names no data root, or its images are not those of the data.
+    """
+    run = load_run(run_dir, root=root)
+    if not run.crops.roots:
+        raise DataError(f"{run_dir} does not say where its images lie; give --root")
+    result = run.result
+    ranker = Ranker(result.query, result.gallery, metric=result.protocol["metric"])
+    chosen = [
+        row
+        for how in ("worst", "best")
+        for row in select_queries(result.per_query, how, num_queries)
+    ]
+    query_rows = list(dict.fromkeys(chosen))
+    lists = [ranker.rank(row, top_k=top_k) for row in query_rows]
+    shown = [entry for one in lists for entry in one.entries]
+    shown += [one.first_match for one in lists if one.first_match is not None]
+    gallery_rows = sorted({entry.row for entry in shown})
+    checkpoint = load_checkpoint(ckpt_path)
+    mapper = AttentionMapper(checkpoint.model_config)
+    mapper.load(checkpoint.weights, checkpoint.path)
+    maps = []
+    for name, embeddings, rows in (
+        ("query", result.query, query_rows),
+        ("test", result.gallery, gallery_rows),
+    ):
+        split = load_split(run.crops.roots[0], name)
+        if split.frame["name"].tolist() != embeddings.names.tolist():
+            raise DataError(
+                f"the {name} images below {run.crops.roots[0]} are not those of {run_dir}; "
+                "give the data root of the evaluation with --root"
+            )
+        maps.append(mapper.compute(split, rows, DataConfig()))
+    return AttentionMaps(*maps).save(run_dir)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mtn_core.data.viewpoint import VIEWPOINT_NAMES
 from mtn_core.report.figures import PageFigure, make_figure
 from mtn_core.report.page import format_percent
 from mtn_core.report.parts import Part, Section
@@ -26,12 +27,17 @@ BREAKDOWNS = (
     ("by_viewpoint", "viewpoint", "By viewpoint of the query", "Viewpoint"),
     ("by_color", "color", "By colour", "Colour"),
     ("by_type", "type", "By type", "Type"),
-    ("by_size", "size", "By size of the crop", "Square root of the area"),
-    ("by_confidence", "confidence", "By confidence of the keypoints", "Mean confidence"),
+    ("by_size", "size", "By size of the crop", "Size"),
+    ("by_confidence", "confidence", "By confidence of the keypoints", "Confidence"),
 )
 _PAIRS = (
-    ("by_camera_pair", "camid", "Camera of the query against camera of the gallery image"),
-    ("by_viewpoint_pair", "viewpoint", "Viewpoint of the query against that of the gallery image"),
+    ("by_camera_pair", "camid", "Camera of the query against camera of the gallery image", None),
+    (
+        "by_viewpoint_pair",
+        "viewpoint",
+        "Viewpoint of the query against that of the gallery image",
+        VIEWPOINT_NAMES,
+    ),
 )
 
 
@@ -50,8 +56,8 @@ def make_breakdown_section(runs: Sequence[RunSource]) -> list[Section]:
                 tables=[_breakdown_table(first, group, heading, title)],
             )
         )
-    for key, name, heading in _PAIRS:
-        part = _pair_part(runs, key, name, heading)
+    for key, name, heading, order in _PAIRS:
+        part = _pair_part(runs, key, name, heading, order)
         if part.figures:
             parts.append(part)
     if not parts:
@@ -89,7 +95,7 @@ def _draw_breakdown(
             first if single else tables,
             group,
             overall=runs[0].result.mAP if single else {r.name: r.result.mAP for r in runs},
-            title=heading,
+            title="Queries" if single else heading,
         ),
         size=(6.0, 1.1 + 0.26 * len(first) * (1 if single else 1.4)),
     )
@@ -119,10 +125,13 @@ def _breakdown_table(frame: pd.DataFrame, group: str, heading: str, title: str) 
             "rank5": (Column("Rank-5", number=True), percent_cell),
         },
         tall=len(frame) > 14,
+        shows_caption=False,
     )
 
 
-def _pair_part(runs: Sequence[RunSource], key: str, name: str, heading: str) -> Part:
+def _pair_part(
+    runs: Sequence[RunSource], key: str, name: str, heading: str, order: Sequence[str] | None
+) -> Part:
     part = Part(
         heading=heading,
         note="mAP when the gallery holds only the images of one group. It is higher than that of "
@@ -134,13 +143,13 @@ def _pair_part(runs: Sequence[RunSource], key: str, name: str, heading: str) -> 
         if table.empty:
             continue
         groups = len(set(table[f"query_{name}"]) | set(table[f"gallery_{name}"]))
-        title = heading if len(runs) == 1 else run.name
+        title = "mAP" if len(runs) == 1 else f"mAP, {run.name}"
         figures.append(
             make_figure(
                 f"{key.replace('_', '-')}-{k}",
                 f"Matrix of the mAP by {heading.lower()}, {run.name}",
                 lambda ax, table=table, title=title: breakdown.plot_pair_matrix(
-                    ax, table, f"query_{name}", f"gallery_{name}", title=title
+                    ax, table, f"query_{name}", f"gallery_{name}", order=order, title=title
                 ),
                 size=(6.4, 1.6 + 0.27 * groups),
             )

@@ -12,7 +12,8 @@ from mtn_core.report.breakdowns import make_breakdown_section, make_verification
 from mtn_core.report.comparison import make_comparison_section
 from mtn_core.report.figures import draw_retrieval_curves, draw_training
 from mtn_core.report.headline import collect_baselines, make_headline_table
-from mtn_core.report.lists import collect_explorer, view_selection
+from mtn_core.report.lists import collect_explorer, view_attention, view_selection
+from mtn_core.report.map_section import make_map_section
 from mtn_core.report.mistakes import make_mistakes_section
 from mtn_core.report.page import render_page
 from mtn_core.report.parts import Part, Section
@@ -20,8 +21,10 @@ from mtn_core.report.provenance import describe_provenance, shorten_paths
 from mtn_core.report.query_tables import make_dropped_table, make_query_table
 from mtn_core.report.sources import RunSource, load_runs
 from mtn_core.report.thumbnails import ThumbnailStore
+from mtn_core.report.variants import make_variants_section
 from mtn_core.report.verdict import describe_run
-from mtn_core.viz.ranking import Ranker
+from mtn_core.viz.attention import AttentionMaps
+from mtn_core.viz.ranking import Ranker, select_queries
 
 _LOG = logging.getLogger(__name__)
 MAX_PICTURE_BYTES = 5_000_000  # leaves room for tables and figures below 8 MB
@@ -30,6 +33,12 @@ _LEGEND = (
     "Grey dotted frame and –: ignored, the same vehicle at the same camera. Below each picture: "
     "rank and distance, vehicle, camera. Where the first true match comes later than the pictures "
     "shown, it stands behind the dots."
+)
+_NUM_ATTENTION = 4
+_ATTENTION_NOTE = (
+    "Bright: where in the crop the identity embedding comes from (class-activation map of the "
+    "embedding, each map on its own scale). A map on the road or on another car is a reason for "
+    "a wrong list."
 )
 
 
@@ -42,6 +51,7 @@ def write_report(
     title: str | None = None,
     top_k: int = 10,
     max_picture_bytes: int = MAX_PICTURE_BYTES,
+    map_method: str | None = "tsne",
 ) -> Path:
     """Write one offline HTML report of one run or several side by side.
 
@@ -53,6 +63,7 @@ def write_report(
         title: Page title; by default it names the runs.
         top_k: Images that count in a rank list.
         max_picture_bytes: Room for pictures of crops.
+        map_method: ``pca``, ``tsne`` or ``umap``: how the embedding map is made; None for no map.
 
     Returns:
         ``out`` as a path.
@@ -73,8 +84,11 @@ def write_report(
         *compared,
         Section("curves", "Retrieval curves", [Part(figures=draw_retrieval_curves(runs))]),
         *_rank_list_sections(runs, rankers, store, top_k),
+        *_attention_sections(runs, rankers, store, top_k),
         *make_breakdown_section(runs),
         *make_mistakes_section(runs, store),
+        *make_variants_section(runs),
+        *make_map_section(runs[0], store, map_method),
         *make_verification_section(runs),
         *_training_section(runs),
     ]
@@ -123,6 +137,27 @@ def _rank_list_sections(
             if lists:
                 of_run = f"{run.name}: {heading.lower()}" if len(runs) > 1 else heading
                 section.parts.append(Part(heading=of_run, lists=lists))
+    return [section] if section.parts else []
+
+
+def _attention_sections(
+    runs: Sequence[RunSource], rankers: Sequence[Ranker], store: ThumbnailStore, top_k: int
+) -> list[Section]:
+    """Rank lists with attention maps, for the runs that have them (`mtn report --attention`)."""
+    section = Section("attention", "What the network looks at", note=_ATTENTION_NOTE)
+    for run, ranker in zip(runs, rankers, strict=True):
+        maps = AttentionMaps.load(run.folder)
+        if maps is None:
+            continue
+        for how in ("worst", "best"):
+            rows = select_queries(run.result.per_query, how, _NUM_ATTENTION)
+            lists = [
+                view_attention(ranker.rank(row, top_k=top_k), store, maps)
+                for row in rows
+                if row in maps.query
+            ]
+            if lists:
+                section.parts.append(Part(heading=f"{run.name}, {how} queries", lists=lists))
     return [section] if section.parts else []
 
 

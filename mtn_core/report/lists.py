@@ -11,6 +11,9 @@ from mtn_core.data.vehicle import color_name, type_name
 from mtn_core.report.page import format_percent
 from mtn_core.report.sources import RunSource
 from mtn_core.report.thumbnails import PLACEHOLDER_CLASS, ThumbnailStore
+from mtn_core.viz.attention import AttentionMaps
+from mtn_core.viz.crops import encode_jpeg
+from mtn_core.viz.overlay import blend_attention
 from mtn_core.viz.ranking import RankEntry, Ranker, RankList, select_queries
 from mtn_core.viz.style import QUERY
 
@@ -61,6 +64,22 @@ def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
         ],
         "gap": False,
     }
+
+
+def view_attention(
+    rank_list: RankList, store: ThumbnailStore, maps: AttentionMaps
+) -> dict[str, Any]:
+    """A rank list whose pictures show where their embeddings come from."""
+    view = view_rank_list(rank_list, store)
+    shown = [("query", rank_list), *(("gallery", entry) for entry in _shown_entries(rank_list))]
+    pictures = [hit for hit in view["hits"] if not hit["gap"]]
+    for hit, (split, item) in zip(pictures, shown, strict=True):
+        attention = (maps.query if split == "query" else maps.gallery).get(item.row)
+        if attention is not None:
+            crop = store.crops.read(split, item.name, max_side=store.max_side)
+            hit["thumb"] = store.add_picture(encode_jpeg(blend_attention(crop, attention)))
+            hit["alt"] += ", with its attention map"
+    return view
 
 
 def view_selection(

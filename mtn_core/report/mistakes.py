@@ -163,7 +163,7 @@ def _attribute_table(
                 text_cell(row.predicted),
                 number_cell(row.count),
                 percent_cell(row.share),
-                Cell(f"{format_percent(row.example_confidence, 0)} sure", thumbs=[picture],
+                Cell(format_percent(row.example_confidence, 0), thumbs=[picture],
                      value=float(row.example_confidence)),
             ]
         )  # fmt: skip

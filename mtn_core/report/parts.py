@@ -8,6 +8,19 @@ from mtn_core.report.figures import PageFigure
 from mtn_core.report.tables import Table
 
 
+@dataclass(frozen=True)
+class ThumbnailMap:
+    """Pictures that lie where their embeddings do.
+
+    Attributes:
+        description: Alternative text of the whole.
+        pictures: CSS class, left and top in percent, and a title for each.
+    """
+
+    description: str
+    pictures: Sequence[tuple[str, float, float, str]]
+
+
 @dataclass
 class Part:
     """A piece of a section: figures, tables and rank lists under an optional heading."""
@@ -17,6 +30,7 @@ class Part:
     figures: Sequence[PageFigure] = ()
     tables: Sequence[Table] = ()
     lists: Sequence[Mapping[str, Any]] = ()
+    map: ThumbnailMap | None = None
     columns: bool = True
 
 

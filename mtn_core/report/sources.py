@@ -11,20 +11,12 @@ import pandas as pd
 import yaml
 
 from mtn_core.errors import DataError, RunFolderError
+from mtn_core.metrics.comparison import check_comparable
 from mtn_core.results import RetrievalResult
 from mtn_core.viz.crops import CropSource
 from mtn_core.viz.training import read_train_csv
 
 _LOG = logging.getLogger(__name__)
-# What two results must agree in to be put side by side; the length of the CMC need not.
-_COMPARED = ("ignored", "ties", "metric", "query_sha256", "gallery_sha256")
-_PROTOCOL_WORDS = {
-    "ignored": "which gallery rows are ignored",
-    "ties": "the order of ties",
-    "metric": "the distance",
-    "query_sha256": "the query images",
-    "gallery_sha256": "the gallery images",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +78,7 @@ def load_runs(
         load_run(folder, name=name, root=root, baselines=baselines)
         for folder, name in zip(folders, names, strict=True)
     ]
-    check_comparable(runs)
+    check_runs_comparable(runs)
     return runs
 
 
@@ -101,27 +93,20 @@ def name_runs(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def check_comparable(runs: Sequence[RunSource]) -> None:
+def check_runs_comparable(runs: Sequence[RunSource]) -> None:
     """Refuse to put results side by side that were measured differently.
 
     Raises:
-        DataError: Names the run, what differs, and both values.
+        DataError: Names the runs and what differs.
     """
     first = runs[0]
     for run in runs[1:]:
-        for key in _COMPARED:
-            mine, other = first.result.protocol.get(key), run.result.protocol.get(key)
-            if mine != other:
-                raise DataError(
-                    f"runs {first.name} and {run.name} cannot stand side by side: they differ in "
-                    f"{_PROTOCOL_WORDS[key]} ({_short(mine)} and {_short(other)}); evaluate both "
-                    "on the same data with the same `eval` settings, or write two reports"
-                )
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text[:12] + "…" if len(text) > 40 else text
+        try:
+            check_comparable(first.result, run.result)
+        except DataError as error:
+            raise DataError(
+                f"{first.name} and {run.name} cannot stand in one report: {error}"
+            ) from error
 
 
 def load_run(
@@ -186,6 +171,13 @@ def find_data_root(given: str | Path | None, *described: Mapping[str, Any]) -> A
             if source.get(key):
                 return source[key]
     return None
+
+
+def find_run_root(folder: str | Path) -> Any:
+    """The data root that a run folder names, or None."""
+    folder = Path(folder)
+    config = _read_mapping(folder / "config.yaml", yaml.safe_load, [])
+    return find_data_root(None, config, _read_mapping(folder / "environment.json", json.loads, []))
 
 
 def read_baselines(baselines: Mapping[str, Any]) -> dict[str, float]:

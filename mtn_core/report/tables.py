@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -50,7 +50,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table; ``caption`` names it for screen readers, too."""
+    """One table.
+
+    Attributes:
+        caption: Names it; always there for screen readers.
+        columns: Headings.
+        rows: Cells.
+        sortable: Whether headings sort.
+        filterable: Whether there are filters above it.
+        tall: Whether it scrolls within itself.
+        note: Below it.
+        shows_caption: False where the heading above says the same.
+    """
 
     caption: str
     columns: Sequence[Column]
@@ -58,7 +69,8 @@ class Table:
     sortable: bool = True
     filterable: bool = False
     tall: bool = False
-    note: str = field(default="")
+    note: str = ""
+    shows_caption: bool = True
 
 
 def percent_cell(

@@ -39,9 +39,7 @@ class ThumbnailStore:
         self._class_of: dict[tuple[str, str], str] = {}
         self._class_of_content: dict[str, str] = {}
         self._rules: list[str] = []
-        placeholder = encode_jpeg(draw_placeholder(), quality)
-        self._add(placeholder)
-        self._placeholder_digest = hashlib.sha256(placeholder).hexdigest()
+        self._add(encode_jpeg(draw_placeholder(), quality))
 
     def add(self, split: str, name: str) -> str | None:
         """The CSS class of a crop's picture; None when the budget has no room for it.
@@ -59,6 +57,10 @@ class ThumbnailStore:
                 return None
             self._class_of[key] = known or self._add(crop)
         return self._class_of[key]
+
+    def add_picture(self, jpeg: bytes) -> str:
+        """The CSS class of a picture that is no crop of the data set, whatever the budget."""
+        return self._class_of_content.get(hashlib.sha256(jpeg).hexdigest()) or self._add(jpeg)
 
     def is_full_for(self, keys: list[tuple[str, str]]) -> bool:
         """Whether any of these crops finds no room; those that do are added."""

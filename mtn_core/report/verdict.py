@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from mtn_core.report.page import format_percent
@@ -104,6 +105,17 @@ def describe_curve(result: RetrievalResult) -> list[str]:
     return [
         f"The first image of the list is right for {format_percent(result.cmc[0])} of the queries; "
         f"among the first {last} a right one appears for {format_percent(result.cmc[last - 1])}."
+    ]
+
+
+def describe_spread(result: RetrievalResult) -> list[str]:
+    """How many queries are solved and how many fail altogether."""
+    ap = result.ap[~np.isnan(result.ap)]
+    if not len(ap):
+        return []
+    return [
+        f"{format_percent((ap > 0.9).mean(), 0)} of the queries have an average precision above "
+        f"0.9, {format_percent((ap < 0.1).mean(), 0)} below 0.1."
     ]
 
 

@@ -1,6 +1,6 @@
 """Where retrieval works and where it fails: groups with intervals, matrices of pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -68,7 +68,7 @@ def plot_pair_matrix(
     columns: str,
     *,
     value: str = "mAP",
-    order: tuple[object, ...] | None = None,
+    order: Sequence[object] | None = None,
     title: str = "",
 ) -> Axes:
     """Draw a value of every pair of groups as a matrix; pairs without queries stay empty.
@@ -106,7 +106,7 @@ def plot_confusion(ax: Axes, table: pd.DataFrame, *, title: str = "") -> Axes:
     ids = sorted(names)
     true = [i for i in ids if (table["true_id"] == i).any()]
     matrix = table.pivot(index="true_id", columns="predicted_id", values="share")
-    matrix = matrix.reindex(index=true, columns=ids).fillna(0.0)
+    matrix = matrix.reindex(index=true, columns=ids)  # what never happens stays empty
     counts = table.groupby("true_id")["count"].sum()
     _draw_matrix(
         ax,
@@ -114,7 +114,6 @@ def plot_confusion(ax: Axes, table: pd.DataFrame, *, title: str = "") -> Axes:
         [f"{names[i]} (n={counts[i]})" for i in true],
         [names[i] for i in ids],
         "share of the true class",
-        hide_zero=True,
     )
     ax.set(xlabel="predicted", ylabel="true")
     ax.set_title(f"{title}: {int(table['count'].sum())} images")
@@ -158,8 +157,6 @@ def _draw_matrix(
     rows: list,
     columns: list,
     label: str,
-    *,
-    hide_zero: bool = False,
 ) -> None:
     mesh = ax.pcolormesh(
         np.ma.masked_invalid(matrix), vmin=0, vmax=1, cmap="viridis", edgecolors="none"
@@ -176,7 +173,7 @@ def _draw_matrix(
     ax.tick_params(length=0)
     if matrix.size <= _MAX_NUMBERED_CELLS:
         for (i, j), value in np.ndenumerate(matrix):
-            if np.isfinite(value) and not (hide_zero and value == 0):
+            if np.isfinite(value):
                 # viridis is dark up to about the middle
                 color = "white" if value < 0.55 else "black"
                 ax.text(j + 0.5, i + 0.5, f"{100 * value:.0f}", ha="center", va="center",

@@ -14,6 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mtn_core.data.vehicle import color_name, type_name
+from mtn_core.metrics.rerank import rerank
+from mtn_core.metrics.variants import MAX_IMAGES
 from mtn_core.results import RetrievalResult
 from mtn_core.viz.crops import CropSource
 from mtn_core.viz.overlay import keypoint_overlay
@@ -66,8 +68,9 @@ class RetrievalBrowser:
     Args:
         result: A result with embeddings.
         crops: Where crops are read.
-        rerank: Gives, when first asked for re-ranked lists, a function from a query row to its
-            ``(num_gallery,)`` distances; without it there is no re-ranking.
+        rerank_by: Gives, when first asked for re-ranked lists, a function from a query row to its
+            ``(num_gallery,)`` distances; by default k-reciprocal re-ranking, where the gallery is
+            small enough to be compared with itself.
         attention: Overlay that draws attention maps.
     """
 
@@ -76,18 +79,18 @@ class RetrievalBrowser:
         result: RetrievalResult,
         crops: CropSource,
         *,
-        rerank: Callable[[], Callable[[int], np.ndarray]] | None = None,
+        rerank_by: Callable[[], Callable[[int], np.ndarray]] | None = None,
         attention: Overlay | None = None,
     ):
         self.result = result
         self.crops = crops
-        self.can_rerank = rerank is not None
-        self._rerank = rerank
+        self.can_rerank = (
+            rerank_by is not None or result.num_query + result.num_gallery <= MAX_IMAGES
+        )
+        self._rerank = rerank_by or self._rerank_reciprocal
         self._attention = attention
         self._keypoints = keypoint_overlay(result.query, result.gallery)
-        self._plain = Ranker(
-            result.query, result.gallery, metric=result.protocol.get("metric", "euclidean")
-        )
+        self._plain = Ranker(result.query, result.gallery, metric=result.protocol["metric"])
         self._reranked: Ranker | None = None
 
     def options(self, column: str) -> list[tuple[str, int | None]]:
@@ -112,17 +115,24 @@ class RetrievalBrowser:
         """The rank list of one query.
 
         Raises:
-            ValueError: Re-ranking is asked for and not available.
+            ValueError: Re-ranking is asked for and the gallery is too large for it.
         """
         if not state.reranked:
             return self._plain.rank(row, top_k=state.top_k)
-        if self._rerank is None:
-            raise ValueError("this browser was made without `rerank`")
+        if not self.can_rerank:
+            raise ValueError(f"re-ranking compares at most {MAX_IMAGES} images with each other")
         if self._reranked is None:
             self._reranked = Ranker(
                 self.result.query, self.result.gallery, distances=self._rerank()
             )
         return self._reranked.rank(row, top_k=state.top_k)
+
+    def _rerank_reciprocal(self) -> Callable[[int], np.ndarray]:
+        result = self.result
+        blocks = rerank(
+            result.query.features, result.gallery.features, metric=result.protocol["metric"]
+        )
+        return lambda row: blocks.to_distance(blocks.keys(row, row + 1)[0])
 
     def label(self, row: int) -> str:
         """One line that names a query in the list to choose from."""
@@ -147,14 +157,20 @@ class RetrievalBrowser:
             return draw_rank_lists(lists, self.crops, title=title, overlay=overlay)
 
     def draw_static(self, state: BrowserState | None = None, *, num: int = 4) -> list[Figure]:
-        """Figures of the worst and the best queries, for where nobody can click."""
+        """Figures of the worst and the best queries, for where nobody can click.
+
+        Args:
+            state: Filters and length of the lists; its order is not used.
+            num: Lists in a figure.
+        """
         state = state or BrowserState()
         figures = []
         for order in ("worst", "best"):
             one = dataclasses.replace(state, order=order, max_queries=num)
             rows = self.select(one)
             if rows:
-                figures.append(self.draw(rows, one, title=f"{order} of {self.summarize(one)}"))
+                title = f"The {len(rows)} {order} of {self.summarize(one)}"
+                figures.append(self.draw(rows, one, title=title))
         return figures
 
 
@@ -165,7 +181,11 @@ def has_front_end(environ: MutableMapping[str, str] | None = None) -> bool:
 
 
 def show_browser(
-    browser: RetrievalBrowser, *, interactive: bool | None = None, state: BrowserState | None = None
+    browser: RetrievalBrowser,
+    *,
+    interactive: bool | None = None,
+    state: BrowserState | None = None,
+    num: int = 4,
 ) -> Any:
     """The browser as a widget, or as figures where there is no front end.
 
@@ -173,6 +193,7 @@ def show_browser(
         browser: What to show.
         interactive: Whether to make a widget; by default where there is a front end.
         state: What is chosen at first.
+        num: Rank lists in a figure.
 
     Returns:
         An ipywidgets box, or a list of figures.
@@ -180,7 +201,7 @@ def show_browser(
     if interactive is None:
         interactive = has_front_end()
     if not interactive:
-        return browser.draw_static(state)
+        return browser.draw_static(state, num=num)
     from mtn_core.viz.browser_widget import BrowserWidget
 
     return BrowserWidget(browser, state).box

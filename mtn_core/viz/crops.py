@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 _LOG = logging.getLogger(__name__)
 _PLACEHOLDER_SIZE = (96, 72)
+_UNREADABLE = (OSError, Image.DecompressionBombError, SyntaxError)
 FOLDERS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
 FOLDERS["test"] = FOLDERS["gallery"]
 
@@ -51,22 +52,34 @@ class CropSource:
         try:
             if path is None:
                 raise FileNotFoundError(name if self.roots else "the run names no data root")
-            with Image.open(path) as image:
-                if max_side:
-                    image.draft("RGB", (max_side * 2, max_side * 2))
-                crop = image.convert("RGB")
-        except (OSError, Image.DecompressionBombError, SyntaxError) as error:
+            return _open_crop(path, max_side)
+        except _UNREADABLE as error:
             if (split, name) not in self.missing:
                 self.missing[split, name] = str(error)
                 _LOG.debug("no crop %s of %s: %s", name, split, error)
             return draw_placeholder()
-        if max_side and max(crop.size) > max_side:
-            crop.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
-        return crop
 
     def read_jpeg(self, split: str, name: str, *, max_side: int = 120, quality: int = 72) -> bytes:
         """The crop as a small JPEG."""
         return encode_jpeg(self.read(split, name, max_side=max_side), quality)
+
+
+def read_crop(path: str | Path, *, max_side: int | None = None) -> Image.Image:
+    """Read any picture as RGB, or a placeholder when it cannot be read."""
+    try:
+        return _open_crop(Path(path), max_side)
+    except _UNREADABLE:
+        return draw_placeholder()
+
+
+def _open_crop(path: Path, max_side: int | None) -> Image.Image:
+    with Image.open(path) as image:
+        if max_side:
+            image.draft("RGB", (max_side * 2, max_side * 2))
+        crop = image.convert("RGB")
+    if max_side and max(crop.size) > max_side:
+        crop.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    return crop
 
 
 @lru_cache(maxsize=1)

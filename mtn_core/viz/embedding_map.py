@@ -11,7 +11,7 @@ from mtn_core.errors import DataError, MissingPackageError
 from mtn_core.viz.style import OKABE_ITO
 
 Method = Literal["pca", "tsne", "umap"]
-METHODS: tuple[str, ...] = ("pca", "tsne", "umap")
+METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _PCA_WIDTH = 50  # what t-SNE and UMAP are given; more only slows them down
 
 

@@ -64,7 +64,7 @@ def visit(page: Path, script: str = "return null;", *, size=(1280, 1000), flags=
             "--dump-dom",
             acted.as_uri(),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
         found = re.search(rf'<pre id="{_RESULT_ID}">(.*?)</pre>', done.stdout, re.DOTALL)
         return Visit(
             dom=done.stdout,

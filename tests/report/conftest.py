@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mtn_core.report import write_report
+
 _FILE = Path(__file__).resolve().parents[1] / "report" / "fake_run.py"
 _SPEC = importlib.util.spec_from_file_location("fake_run", _FILE)
 fake_run = importlib.util.module_from_spec(_SPEC)
@@ -35,6 +37,19 @@ def other_run_dir(run_dir):
     """A worse run on the same data; read-only for the tests."""
     data = run_dir.parent / "data"
     return fake_run.write_run(run_dir.parent / "worse", root=data, seed=1, spread=2.0)
+
+
+@pytest.fixture(scope="session")
+def page(run_dir, tmp_path_factory):
+    """The report of the run; read-only for the tests."""
+    return write_report([run_dir], tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.fixture(scope="session")
+def comparison(run_dir, other_run_dir, tmp_path_factory):
+    """The report of both runs; read-only for the tests."""
+    out = tmp_path_factory.mktemp("report") / "comparison.html"
+    return write_report([run_dir, other_run_dir], out)
 
 
 def _load(name):

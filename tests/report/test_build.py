@@ -11,13 +11,9 @@ import pytest
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.report import write_report
 from mtn_core.report.index import read_summary
-from mtn_core.report.sources import load_runs, name_runs
+from mtn_core.report.sources import load_run, load_runs, name_runs
+from mtn_core.report.verdict import describe_run
 from mtn_core.results import RetrievalResult
-
-
-@pytest.fixture(scope="module")
-def page(run_dir, tmp_path_factory):
-    return write_report([run_dir], tmp_path_factory.mktemp("report") / "report.html")
 
 
 @pytest.fixture
@@ -72,25 +68,27 @@ def test_summary_for_the_index_is_in_the_head(page, run_dir):
     assert summary["baselines"] == {"same network, untrained": 0.05, "colour histogram": 0.17}
 
 
-def test_given_baselines_win_over_saved_ones(run_dir, tmp_path):
-    out = write_report([run_dir], tmp_path / "r.html", baselines={"untrained": {"mAP": 0.9}})
-    text = out.read_text()
+def test_given_baselines_win_over_saved_ones(run_dir):
+    (run,) = load_runs([run_dir], baselines={"untrained": {"mAP": 0.9}})
+    text = " ".join(describe_run(run))
     assert "does not beat every baseline" in text
     assert "colour histogram" not in text
 
 
-def test_runs_side_by_side_have_a_row_each_and_differences(run_dir, other_run_dir, tmp_path):
-    text = write_report([run_dir, other_run_dir], tmp_path / "r.html").read_text()
+def test_runs_side_by_side_have_a_row_each_and_differences(comparison, run_dir, other_run_dir):
+    text = comparison.read_text()
     better, worse = (RetrievalResult.load(run) for run in (run_dir, other_run_dir))
     assert better.mAP > worse.mAP
     for result in (better, worse):
         assert f"{100 * result.mAP:.1f} %" in text
     assert ">Difference<" in text
+    assert "worse is worse than good: mAP -" in text
+    assert "Queries that worse loses most" in text
 
 
 def test_runs_on_other_images_are_refused(run_dir, write_run, tmp_path):
     other = write_run(tmp_path / "runs" / "other", num_ids=12, images=False)
-    with pytest.raises(DataError, match=r"good and other cannot stand side by side.*query images"):
+    with pytest.raises(DataError, match=r"good and other cannot stand in one report.*the queries"):
         write_report([run_dir, other], tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
@@ -131,10 +129,10 @@ def test_only_the_missing_image_is_replaced(copy, run_dir, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "environment.json", "train.csv"])
-def test_damaged_side_files_cost_a_warning_only(copy, tmp_path, name):
+def test_damaged_side_files_cost_a_warning_only(copy, name):
     (copy / name).write_text("{: not, [valid")
-    text = write_report([copy], tmp_path / "r.html", root=tmp_path).read_text()
-    assert f"{name} cannot be read" in text
+    warnings = load_run(copy).warnings
+    assert len(warnings) == 1 and f"{name} cannot be read" in warnings[0]
 
 
 def test_run_without_side_files_is_reported(copy, tmp_path):
@@ -169,7 +167,7 @@ def test_mindspore_is_never_imported(run_dir, tmp_path):
         "import mtn_core.viz.browser_widget, mtn_core.report.index; "
         "sys.exit('mindspore' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=500)
 
 
 def test_names_take_as_many_folders_as_they_need(tmp_path):

@@ -4,7 +4,6 @@ from itertools import pairwise
 
 import pytest
 
-from mtn_core.report import write_report
 from mtn_core.report.index import write_profile_index, write_reports_index
 
 COLUMN = """
@@ -17,17 +16,6 @@ const values = (name) => [...table.tBodies[0].rows].filter((r) => !r.hidden)
 const press = (name) => table.tHead.rows[0].cells[column(name)].querySelector('button').click();
 const bar = table.closest('.scroll').previousElementSibling;
 """
-
-
-@pytest.fixture(scope="module")
-def page(run_dir, tmp_path_factory):
-    return write_report([run_dir], tmp_path_factory.mktemp("report") / "report.html")
-
-
-@pytest.fixture(scope="module")
-def comparison(run_dir, other_run_dir, tmp_path_factory):
-    out = tmp_path_factory.mktemp("report") / "comparison.html"
-    return write_report([run_dir, other_run_dir], out)
 
 
 def test_the_check_itself_sees_requests_and_errors(visit, tmp_path):

@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 
+from mtn_core.metrics.rerank import rerank
+from mtn_core.metrics.retrieval import evaluate_blocks
 from mtn_core.results import RetrievalResult
 from mtn_core.viz.browser import BrowserState, RetrievalBrowser, has_front_end, show_browser
 from mtn_core.viz.browser_widget import BrowserWidget
@@ -46,11 +49,11 @@ def test_summary_counts_what_fits(browser):
 def test_reranking_is_made_once_and_only_when_asked_for(result, run_dir):
     calls = []
 
-    def rerank():
+    def rerank_by():
         calls.append(1)
         return lambda row: -result.gallery.features[:, 0]
 
-    browser = RetrievalBrowser(result, CropSource(None), rerank=rerank)
+    browser = RetrievalBrowser(result, CropSource(None), rerank_by=rerank_by)
     browser.rank(0, BrowserState())
     assert not calls
     first = browser.rank(0, BrowserState(reranked=True)).entries[0]
@@ -59,8 +62,24 @@ def test_reranking_is_made_once_and_only_when_asked_for(result, run_dir):
     assert first.distance == pytest.approx(-result.gallery.features[:, 0].max(), rel=1e-6)
 
 
-def test_reranking_without_a_way_to_do_it_is_refused(browser):
-    with pytest.raises(ValueError, match="without `rerank`"):
+def test_reranked_lists_are_those_of_the_metric(browser, result):
+    blocks = rerank(result.query.features, result.gallery.features)
+    expected = evaluate_blocks(
+        blocks,
+        result.query.pids,
+        result.gallery.pids,
+        result.query.camids,
+        result.gallery.camids,
+    )
+    state = BrowserState(reranked=True)
+    lists = [browser.rank(row, state) for row in range(result.num_query)]
+    np.testing.assert_allclose([one.ap for one in lists], expected.ap, rtol=1e-9)
+    assert expected.mAP != result.mAP
+
+
+def test_reranking_of_too_many_images_is_refused(browser, monkeypatch):
+    monkeypatch.setattr(browser, "can_rerank", False)
+    with pytest.raises(ValueError, match="at most"):
         browser.rank(0, BrowserState(reranked=True))
 
 
@@ -80,7 +99,7 @@ def test_without_a_front_end_there_are_figures(browser):
     figures = show_browser(browser, interactive=False)
     assert len(figures) == 2
     titles = [figure.get_suptitle() for figure in figures]
-    assert titles[0].startswith("worst") and titles[1].startswith("best")
+    assert titles[0].startswith("The 4 worst") and titles[1].startswith("The 4 best")
 
 
 def test_widget_filters_selects_and_draws(browser, result):
@@ -107,4 +126,6 @@ def test_widget_redraws_for_keypoints_and_length(browser):
     assert dotted != plain
     widget.controls["top_k"].value = 3
     assert bytes(widget.picture.value) != dotted
-    assert widget.controls["reranked"].disabled
+    before = bytes(widget.picture.value)
+    widget.controls["reranked"].value = True
+    assert bytes(widget.picture.value) != before
