@@ -260,12 +260,12 @@ class Solid:
 def create_solid(body: Body) -> Solid:
     """The solid of a body, its load included."""
     s = body.shape
-    front = [s.roof_front, s.windscreen, s.bonnet, (s.front_low[0] + 0.05, s.bonnet[1] - 0.1)]
+    front = [s.roof_front, s.windscreen, s.bonnet, (s.front_low[0] - 0.01, s.bonnet[1] - 0.1)]
     if s.type_id == TRUCK:
         (x0, x1), (_, top), _ = cargo_box(s)
         rear = [(x0, top), (x1, top), (s.cab_rear, s.roof_front[1])]
     else:
-        rear = [(s.rear_low[0] - 0.05, s.boot[1]), s.boot, s.rear_window, s.roof_rear]
+        rear = [(s.rear_low[0] + 0.03, s.boot[1]), s.boot, s.rear_window, s.roof_rear]
     profile = rear + front
     x = np.maximum.accumulate([p[0] + 1e-4 * i for i, p in enumerate(profile)])
     belt = s.windscreen[1]
