@@ -88,8 +88,9 @@ def compare_backbones(
         image_stack: ``(N, C, H, W)`` float32, what ``expected`` was made from.
 
     Returns:
-        One row a stage: ``stage``, ``shape``, ``largest_value`` (of the original),
-        ``largest_difference``; both are maxima of absolute values.
+        One row a stage, and one for the ``whole`` backbone in a single call: ``stage``, ``shape``,
+        ``largest_value`` (of the original), ``largest_difference``; both are maxima of absolute
+        values.
 
     Raises:
         ValueError: A stage has another shape.
@@ -100,6 +101,9 @@ def compare_backbones(
     for name, stage in _stages(converted):
         x = stage(x)
         rows.append(_row(name, expected[name], x.asnumpy()))
+    # The stages were called one by one; the network itself must chain them the same way.
+    whole = converted(ms.Tensor(image_stack)).asnumpy()
+    rows.append(_row("whole", expected["norm5"], whole))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -18,7 +18,7 @@ from mtn_core.models import torch_twin  # noqa: E402
 
 STAGES = ["conv0", "norm0", "relu0", "pool0"]
 STAGES += ["denseblock1", "transition1", "denseblock2", "transition2"]
-STAGES += ["denseblock3", "transition3", "denseblock4", "norm5"]
+STAGES += ["denseblock3", "transition3", "denseblock4", "norm5", "whole"]
 
 
 def inputs(channels, size=64, num=2, seed=0):
