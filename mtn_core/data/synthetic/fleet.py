@@ -26,6 +26,7 @@ _SHADES = (
 # How often VeRi's colours and types are met on the road.
 _COLOUR_SHARE = np.array([6, 4, 6, 14, 12, 12, 22, 6, 6, 14], float)
 _FIRST_UNLIKE = 10  # vehicles before any shares model and shade with an earlier one
+_MOST_ALIKE = 3  # vehicles of one model and colour; without a limit a few would become most
 _TYPE_SHARE = np.array([30, 18, 10, 12, 7, 6, 7, 9, 5], float)
 
 
@@ -77,9 +78,16 @@ def create_individual(
 
 
 def _deal(share: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
-    """Deal ids 1..len(share): the first few are all of them, the rest follow the shares."""
+    """Deal ids 1..len(share) in random order, as close to the shares as whole numbers come.
+
+    The first few are all of them, so that every one occurs however few are dealt.
+    """
+    exact = count * share / share.sum()
+    numbers = np.maximum(np.floor(exact), 1).astype(int)
+    while numbers.sum() < count:
+        numbers[int(np.argmax(exact - numbers))] += 1
     first = 1 + rng.permutation(len(share))
-    rest = 1 + rng.choice(len(share), max(count - len(share), 0), p=share / share.sum())
+    rest = 1 + rng.permutation(np.repeat(np.arange(len(share)), np.maximum(numbers - 1, 0)))
     return [*first.tolist(), *rest.tolist()][:count]
 
 
@@ -94,14 +102,19 @@ def create_fleet(num_ids: int, seed: int) -> list[Individual]:
     colours = _deal(_COLOUR_SHARE, num_ids, rng)
     models: dict[int, list[CarModel]] = {}
     fleet: list[Individual] = []
+    alike: dict[tuple[CarModel, int], int] = {}
     for pid in range(1, num_ids + 1):
         own = np.random.default_rng([seed, 0x1D, pid])
-        if pid > _FIRST_UNLIKE and rng.random() < 0.35:
-            twin = fleet[int(rng.integers(len(fleet)))]
+        type_id, color_id = types[pid - 1], colours[pid - 1]
+        # A twin of the same type, so that the types keep their shares.
+        twins = [
+            v for v in fleet if v.type_id == type_id and alike[v.model, v.color_id] < _MOST_ALIKE
+        ]
+        if pid > _FIRST_UNLIKE and twins and rng.random() < 0.35:
+            twin = twins[int(rng.integers(len(twins)))]
             shade = int(rng.integers(1 << 20)) if rng.random() < 0.3 else twin.shade
             one = create_individual(pid, twin.model, twin.color_id, shade, own)
         else:
-            type_id, color_id = types[pid - 1], colours[pid - 1]
             known = models.setdefault(type_id, [])
             if len(known) < 3 or rng.random() < 0.25:
                 known.append(
@@ -111,4 +124,5 @@ def create_fleet(num_ids: int, seed: int) -> list[Individual]:
             shade = int(rng.integers(1 << 20))
             one = create_individual(pid, model, color_id, shade, own)
         fleet.append(one)
+        alike[one.model, one.color_id] = alike.get((one.model, one.color_id), 0) + 1
     return fleet

@@ -8,6 +8,7 @@ from mtn_core.data.synthetic.cameras import NUM_CAMERAS
 from mtn_core.errors import ConfigError
 
 MIN_CAMERAS, MAX_CAMERAS = 2, 18
+_DRAWINGS = 500
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(24, 12, 4.5, (1, 3)),
-    "demo": Size(70, 35, 6.0, (1, 4)),
+    "demo": Size(76, 30, 6.0, (1, 4)),
     "bench": Size(576, 200, 6.5, (1, 4)),
 }
 
@@ -73,15 +74,44 @@ def get_size(size: str) -> Size:
     return SIZES[size]
 
 
-def create_shots(size: Size, seed: int) -> list[Shot]:
-    """All images of a data set, by id, camera and time.
+def choose_test_ids(size: Size, seed: int, attributes: np.ndarray | None = None) -> set[int]:
+    """Draw the test ids; spread over the range, as in VeRi, so that a number tells nothing.
 
-    Even ids of the mix go wherever the numbers need them: test ids are spread over the range, as
-    in VeRi, so that nothing can be read from a number.
+    Args:
+        size: How many.
+        seed: Of the drawing.
+        attributes: ``(number of ids, number of attributes)`` integers, such as colour and type. Of
+            many drawings the one is taken that gives training and test the most similar shares: in
+            a small set, chance would test what was never trained.
+
+    Returns:
+        Ids from 1.
     """
     rng = np.random.default_rng([seed, 0x9A7])
     total = size.train_ids + size.test_ids
-    test = set((1 + rng.permutation(total)[: size.test_ids]).tolist())
+    draws = [rng.permutation(total)[: size.test_ids] for _ in range(_DRAWINGS)]
+    if attributes is None:
+        return set((1 + draws[0]).tolist())
+
+    def difference(chosen: np.ndarray) -> float:
+        in_test = np.zeros(total, bool)
+        in_test[chosen] = True
+        worst = 0.0
+        for values in attributes.T:
+            every = np.bincount(values)
+            wanted = every * size.test_ids / total
+            worst += float(
+                ((np.bincount(values[in_test], minlength=len(every)) - wanted) ** 2).sum()
+            )
+        return worst
+
+    return set((1 + min(draws, key=difference)).tolist())
+
+
+def create_shots(size: Size, seed: int, attributes: np.ndarray | None = None) -> list[Shot]:
+    """All images of a data set, by id, camera and time; ``attributes`` see `choose_test_ids`."""
+    total = size.train_ids + size.test_ids
+    test = choose_test_ids(size, seed, attributes)
     shots = []
     for pid in range(1, total + 1):
         own = np.random.default_rng([seed, 0x7AC, pid])

@@ -65,7 +65,8 @@ def write_synthveri(
             f"{target} already holds files; choose another --root or add --overwrite"
         )
     fleet = create_fleet(numbers.train_ids + numbers.test_ids, seed)
-    shots = create_shots(numbers, seed)
+    attributes = np.array([(one.color_id, one.type_id) for one in fleet])
+    shots = create_shots(numbers, seed, attributes)
     by_id: dict[int, list[Shot]] = {individual.pid: [] for individual in fleet}
     for shot in shots:
         by_id[shot.pid].append(shot)
