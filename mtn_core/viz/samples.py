@@ -46,7 +46,7 @@ def draw_sheet(
         captions: Write id, camera, colour and type under each crop.
     """
     cells = [read_image(split.image_path(int(row))) for row in rows]
-    boxes = _draw_cells(ax, cells, columns, caption_lines=2 if captions else 0)
+    boxes = draw_cells(ax, cells, columns, caption_lines=2 if captions else 0)
     for row, cell, extent in zip(rows, cells, boxes, strict=True):
         height, width = cell.shape[:2]
         if keypoints:
@@ -55,7 +55,7 @@ def draw_sheet(
             label = split.frame.iloc[row]
             words = (color_name(label.color_id), type_name(label.type_id))
             known = " ".join(word for word in words if word != "unknown")
-            _caption(ax, extent, f"id {label.pid}  c{label.camid:03d}\n{known}")
+            draw_caption(ax, extent, f"id {label.pid}  c{label.camid:03d}\n{known}")
     ax.set_title(f"{split.name}: {len(rows)} of {len(split)} crops")
     return ax
 
@@ -109,12 +109,12 @@ def draw_batch(
     if maps is not None:
         weight = np.stack([_blend(m, maps == "segments") for m in batch[maps][: len(images)]])
         images = [_over(image, over) for image, over in zip(images, weight, strict=True)]
-    boxes = _draw_cells(ax, images, images_per_id, caption_lines=1)
+    boxes = draw_cells(ax, images, images_per_id, caption_lines=1)
     for position, extent in enumerate(boxes):
         points = batch["keypoints"][position].reshape(-1, 3) + 0.5
         draw_keypoints(ax, extent, points, (1, 1), min_confidence=SEGMENT_MIN_CONFIDENCE)
         index = int(batch["pid_index"][position])
-        _caption(ax, extent, f"id {pids[index] if pids is not None else index}")
+        draw_caption(ax, extent, f"id {pids[index] if pids is not None else index}")
     shown, count = (len(part) // images_per_id for part in (images, batch["image"]))
     what = f"with {maps}" if maps else "augmented"
     ax.set_title(f"{shown} of {count} vehicles x {images_per_id} images, {what}")
@@ -136,14 +136,14 @@ def draw_pairs(ax: Axes, pairs: pd.DataFrame, splits: Mapping[str, Split], most:
         ):
             cells.append(read_image(splits[split].folder("image") / name))
             texts.append(f"{split}, id {pid}\nr = {pair.correlation:.3f}")
-    boxes = _draw_cells(ax, cells, min(4, len(cells)), caption_lines=2)
+    boxes = draw_cells(ax, cells, min(4, len(cells)), caption_lines=2)
     for extent, text in zip(boxes, texts, strict=True):
-        _caption(ax, extent, text)
+        draw_caption(ax, extent, text)
     ax.set_title(f"Most alike across splits: {len(pairs)} pairs, two cells each")
     return ax
 
 
-def _draw_cells(
+def draw_cells(
     ax: Axes, images: Sequence[np.ndarray], columns: int, *, caption_lines: int
 ) -> list[tuple[float, float, float, float]]:
     """Draw images into a grid, each as large as its cell allows; returns their extents."""
@@ -165,7 +165,8 @@ def _draw_cells(
     return boxes
 
 
-def _caption(ax: Axes, extent: tuple[float, float, float, float], text: str) -> None:
+def draw_caption(ax: Axes, extent: tuple[float, float, float, float], text: str) -> None:
+    """Write text under an image of :func:`draw_cells`."""
     left, right, bottom, _ = extent
     ax.text((left + right) / 2, bottom - 3, text, ha="center", va="top", fontsize=6.5)
 

@@ -1,0 +1,147 @@
+"""Does pose pay off: MultiTaskNet with exact, with predicted and without pose, side by side."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mtn_core.config import Config, with_overrides
+from mtn_core.engine.device import Device
+from mtn_core.engine.evaluate import evaluate_checkpoint, evaluate_into_run
+from mtn_core.engine.multitask import train
+from mtn_core.files import write_text
+from mtn_core.results import RetrievalResult
+
+TABLE_FILE = "payoff.csv"
+NO_POSE = {"model.heatmaps": False, "model.segments": False, "model.keypoints": False}
+COLUMNS = ("pose", "seed", "mAP", "rank1", "color_accuracy", "type_accuracy", "minutes")
+
+
+@dataclass(frozen=True)
+class PoseVariant:
+    """One way to give MultiTaskNet the pose.
+
+    Attributes:
+        name: Row of the table.
+        root: Data to train and evaluate on.
+        use_pose: Whether the network sees the maps and keypoints of the recipe.
+    """
+
+    name: str
+    root: Path
+    use_pose: bool = True
+
+
+def list_variants(
+    root: str | Path, predicted_root: str | Path, *, exact: bool
+) -> list[PoseVariant]:
+    """Exact pose (where ``root`` has it), predicted pose, no pose."""
+    root, predicted_root = Path(root), Path(predicted_root)
+    variants = [PoseVariant("exact pose", root)] if exact else []
+    return [
+        *variants,
+        PoseVariant("predicted pose", predicted_root),
+        PoseVariant("no pose", root, use_pose=False),
+    ]
+
+
+def compare_variants(
+    variants: Sequence[PoseVariant],
+    config: Config,
+    out: Path,
+    device: Device,
+    *,
+    seeds: Sequence[int] = (0,),
+    overwrite: bool = False,
+    echo: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Train and evaluate every variant with every seed, all else being equal.
+
+    A network that was trained on exact pose is evaluated on predicted pose, too: that is what
+    happens when maps come from another source than in training.
+
+    Args:
+        variants: From :func:`list_variants`.
+        config: Recipe of MultiTaskNet.
+        out: Folder; a run folder for each variant and seed, and ``payoff.csv``.
+        device: From :func:`mtn_core.engine.device.setup_device`.
+        seeds: Of the trainings.
+        overwrite: Replace runs that are there.
+        echo: Told about every row.
+
+    Returns:
+        A row each with ``pose, seed, mAP, rank1, color_accuracy, type_accuracy, minutes``.
+    """
+    out = Path(out)
+    rows = []
+    for seed in seeds:
+        checkpoints: dict[str, Path] = {}
+        for variant in variants:
+            overrides = {"train.seed": seed} | ({} if variant.use_pose else NO_POSE)
+            run_dir = out / f"{variant.name.replace(' ', '-')}-seed{seed}"
+            started = time.monotonic()
+            train(
+                with_overrides(config, overrides),
+                [variant.root],
+                run_dir,
+                device,
+                overwrite=overwrite,
+            )
+            minutes = (time.monotonic() - started) / 60
+            # The last epoch, not the best: choosing by the test data would flatter every row.
+            checkpoints[variant.name] = run_dir / "ckpt" / "last.ckpt"
+            result = evaluate_into_run(
+                checkpoints[variant.name], variant.root, run_dir, device, overwrite=overwrite
+            )
+            rows.append(_row(variant.name, seed, result, minutes))
+            echo(_describe(rows[-1]))
+        mixed = _evaluate_exact_on_predicted(variants, checkpoints, device)
+        if mixed is not None:
+            rows.append(_row("exact in training, predicted in the test", seed, mixed, 0.0))
+            echo(_describe(rows[-1]))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    write_text(out / TABLE_FILE, table.to_csv(index=False))
+    return table
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the seeds, in the order of the table; column ``seeds`` says of how many."""
+    grouped = table.groupby("pose", sort=False)
+    means = grouped[list(COLUMNS[2:])].mean()
+    means.insert(0, "seeds", grouped.size())
+    return means
+
+
+def _evaluate_exact_on_predicted(
+    variants: Sequence[PoseVariant], checkpoints: dict[str, Path], device: Device
+) -> RetrievalResult | None:
+    roots = {variant.name: variant.root for variant in variants}
+    if not {"exact pose", "predicted pose"} <= roots.keys():
+        return None
+    return evaluate_checkpoint(checkpoints["exact pose"], roots["predicted pose"], device)
+
+
+def _row(name: str, seed: int, result: RetrievalResult, minutes: float) -> dict[str, object]:
+    def number(value: float | None) -> float:
+        return float("nan") if value is None else float(value)
+
+    values = (
+        name,
+        seed,
+        result.mAP,
+        float(result.cmc[0]),
+        number(result.color_accuracy),
+        number(result.type_accuracy),
+        minutes,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _describe(row: dict[str, object]) -> str:
+    return (
+        f"{row['pose']}, seed {row['seed']}: mAP {row['mAP']:.2%}, Rank-1 {row['rank1']:.2%}, "
+        f"colour {row['color_accuracy']:.2%}, type {row['type_accuracy']:.2%}, "
+        f"{row['minutes']:.1f} min"
+    )
