@@ -10,6 +10,7 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,6 +21,9 @@ from mtn_core.data.vehicle import MAP_SIZE, NUM_KEYPOINTS, SEGMENT_KEYPOINTS
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError, first_offenders
 from mtn_core.files import atomic_folder
+
+if TYPE_CHECKING:
+    from mtn_core.data.veri import Split
 
 HEATMAP_SIGMA = 2.0
 JPEG_QUALITY = 95  # what OpenCV writes unasked, and so what PAMTRI's own maps have
@@ -253,7 +257,7 @@ def draw_pose(
     return {split.name: len(split) for split in loaded}
 
 
-def _image_sizes(split) -> np.ndarray:
+def _image_sizes(split: "Split") -> np.ndarray:
     sizes, unreadable = [], []
     for row in range(len(split)):
         try:
@@ -266,7 +270,7 @@ def _image_sizes(split) -> np.ndarray:
     return np.array(sizes).reshape(-1, 2)
 
 
-def _draw_split(split, sizes: np.ndarray, *, workers: int, progress: bool) -> None:
+def _draw_split(split: "Split", sizes: np.ndarray, *, workers: int, progress: bool) -> None:
     names = [map_folder_name(name) for name in split.frame["name"]]
     with contextlib.ExitStack() as stack:
         kinds = [("heatmap", draw_heatmaps), ("segment", draw_segments)]

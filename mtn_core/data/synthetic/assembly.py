@@ -65,14 +65,14 @@ def create_vehicle(individual: Individual) -> Vehicle:
     ends.add_windscreens(mesh, body, marks)
     ends.add_front(mesh, body, style, marks, paint)
     if shape.type_id == TRUCK:
-        heavy.add_truck_load(mesh, body, marks, paint)
+        heavy.add_truck_load(mesh, body, marks)
         heavy.add_cab_details(mesh, body, marks)
     else:
         ends.add_rear(mesh, body, style, marks, paint)
     if shape.type_id == PICKUP:
         heavy.add_pickup_bed(mesh, body, marks, paint)
     if shape.type_id == BUS:
-        heavy.add_bus_details(mesh, body, style, marks, paint)
+        heavy.add_bus_details(mesh, body, marks, paint)
     extras.add_mirrors(mesh, body, marks, paint)
     extras.add_roof(mesh, body, style, marks, paint)
     extras.add_stripes(mesh, body, marks)

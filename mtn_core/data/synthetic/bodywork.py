@@ -110,7 +110,13 @@ def _mix(a: float, b: float, share: float) -> float:
     return a + share * (b - a)
 
 
-def _cabin(shape: Shape, belt, window, roof_rear, boxy: bool) -> Shell:
+def _cabin(
+    shape: Shape,
+    belt: PchipInterpolator,
+    window: tuple[float, float],
+    roof_rear: tuple[float, float],
+    boxy: bool,
+) -> Shell:
     corner_front = (0.10, 0.10) if boxy else (0.14, 0.12)
     corner_rear = (0.10, 0.08) if boxy or shape.type_id == PICKUP else (0.16, 0.12)
     base_rear = window[0] - _TURN * corner_rear[0]

@@ -9,7 +9,12 @@ from mtn_core.errors import DataError
 
 
 def contact_sheet(
-    root: str | Path, n: int = 40, *, columns: int = 8, cell: tuple[int, int] = (150, 120), seed=0
+    root: str | Path,
+    n: int = 40,
+    *,
+    columns: int = 8,
+    cell: tuple[int, int] = (150, 120),
+    seed: int = 0,
 ) -> Image.Image:
     """Lay out crops of a data set on one picture, of different vehicles as far as they reach.
 

@@ -28,6 +28,7 @@ from mtn_core.data.synthetic.parts import CABIN, TUB
 from mtn_core.data.synthetic.shapes import BUS, PICKUP, TRUCK
 from mtn_core.data.synthetic.strips import FRONT, REAR, end_disc, end_strip, top_strip
 from mtn_core.data.synthetic.style import Lamp, Style
+from mtn_core.data.synthetic.surfaces import Shell
 
 
 def add_windscreens(mesh: Mesh, body: Body, marks: Marks) -> None:
@@ -106,12 +107,12 @@ def _add_grille(mesh: Mesh, body: Body, style: Style) -> None:
     mesh.add(badge, CHROME, TUB, 6)
 
 
-def _lamp_edges(lamp: Lamp, w):
+def _lamp_edges(lamp: Lamp, w: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ends = [lamp.inner, lamp.outer]
     return np.interp(w, ends, lamp.low), np.interp(w, ends, lamp.high)
 
 
-def _lamp_faces(tub, which: int, lamp: Lamp) -> np.ndarray:
+def _lamp_faces(tub: Shell, which: int, lamp: Lamp) -> np.ndarray:
     ws = np.linspace(lamp.inner, lamp.outer, 7)
     low, high = _lamp_edges(lamp, ws)
     # Both ends are rounded off a little.
@@ -122,12 +123,12 @@ def _lamp_faces(tub, which: int, lamp: Lamp) -> np.ndarray:
     )
 
 
-def _add_seam(mesh: Mesh, tub, which: int, v: float, reach: float, gap: Material) -> None:
+def _add_seam(mesh: Mesh, tub: Shell, which: int, v: float, reach: float, gap: Material) -> None:
     ws = np.linspace(-reach, reach, 11)
     mesh.add(end_strip(tub, which, ws, v - 0.007, v + 0.007), gap, TUB, 2)
 
 
-def _add_plate(mesh: Mesh, tub, which: int, v: float, rows: int) -> None:
+def _add_plate(mesh: Mesh, tub: Shell, which: int, v: float, rows: int) -> None:
     """A number plate, blacked out as in VeRi."""
     high = 0.11 if rows == 1 else 0.18
     half = 0.24 if rows == 1 else 0.17

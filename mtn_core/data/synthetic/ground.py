@@ -104,7 +104,7 @@ def _colour(camera: Camera, window: Window) -> np.ndarray:
     value *= 1 - np.float32(0.10) * np.exp(-wear * wear)
     colour = value[..., None] * tint
     _paint_lines(colour, along, across, grain, rng)
-    _paint_roadside(colour, camera, along, across, grain, stain, rng)
+    _paint_roadside(colour, camera, along, across, grain, stain)
     _paint_uprights(colour, camera, points, (fine, coarse), rng)
     return np.maximum(colour, 0.002)
 
@@ -127,7 +127,13 @@ def _ground_points(camera: Camera, window: Window) -> np.ndarray:
     return np.stack([c * x + s * y, c * y - s * x]).astype(np.float32)
 
 
-def _paint_lines(colour, along, across, grain, rng) -> None:
+def _paint_lines(
+    colour: np.ndarray,
+    along: np.ndarray,
+    across: np.ndarray,
+    grain: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
     paint = rng.uniform(0.45, 0.7)
     yellow = rng.random() < 0.4
     period, dash = rng.uniform(5, 9), rng.uniform(0.4, 0.6)
@@ -144,7 +150,13 @@ def _paint_lines(colour, along, across, grain, rng) -> None:
     _cover(colour, straight, paint, None, grain)
 
 
-def _cover(colour, where, paint, hue, grain) -> None:
+def _cover(
+    colour: np.ndarray,
+    where: np.ndarray,
+    paint: float,
+    hue: tuple[float, float, float] | None,
+    grain: np.ndarray,
+) -> None:
     if where.any():
         worn = (paint * (1 + 0.2 * grain[where]))[:, None] * np.float32(hue or (1.0, 1.0, 0.97))
         colour[where] = 0.25 * colour[where] + 0.75 * worn
@@ -158,7 +170,14 @@ _ROADSIDE = {
 }
 
 
-def _paint_roadside(colour, camera, along, across, grain, stain, rng) -> None:
+def _paint_roadside(
+    colour: np.ndarray,
+    camera: Camera,
+    along: np.ndarray,
+    across: np.ndarray,
+    grain: np.ndarray,
+    stain: np.ndarray,
+) -> None:
     edge = np.abs(across) - np.float32(_ROAD_EDGE)
     beside = edge > 0
     if not beside.any():
@@ -177,7 +196,13 @@ def _paint_roadside(colour, camera, along, across, grain, stain, rng) -> None:
 _UPRIGHTS = {"grass": (0.6, 0.8), "paving": (2.6, 5.0), "hedge": (0.7, 1.3), "wall": (0.2, 1.0)}
 
 
-def _paint_uprights(colour, camera, points, tiles, rng) -> None:
+def _paint_uprights(
+    colour: np.ndarray,
+    camera: Camera,
+    points: np.ndarray,
+    tiles: tuple[np.ndarray, np.ndarray],
+    rng: np.random.Generator,
+) -> None:
     """Guard rail, house front, hedge or barrier on the far side of the road.
 
     A pixel shows it where its ray meets the upright plane before the ground.
@@ -199,7 +224,15 @@ def _paint_uprights(colour, camera, points, tiles, rng) -> None:
         colour[behind] = _upright(camera.setting, x, z, height, colour[behind], tiles, tone)
 
 
-def _upright(setting, x, z, height, beyond, tiles, tone) -> np.ndarray:
+def _upright(
+    setting: str,
+    x: np.ndarray,
+    z: np.ndarray,
+    height: float,
+    beyond: np.ndarray,
+    tiles: tuple[np.ndarray, np.ndarray],
+    tone: float,
+) -> np.ndarray:
     fine, coarse = tiles
     x, z = x.astype(np.float32)[None], z.astype(np.float32)[None]
     grain, blotch = _texture(fine, x, z, 0.6)[0], _texture(coarse, x, z, 1.5)[0]

@@ -18,7 +18,6 @@ from mtn_core.data.synthetic.materials import (
 from mtn_core.data.synthetic.mesh import Material, Mesh
 from mtn_core.data.synthetic.parts import BED, CABIN, CARGO, ROOF, TUB, UNDER
 from mtn_core.data.synthetic.strips import FRONT, block, end_strip, side_strip, top_strip
-from mtn_core.data.synthetic.style import Style
 from mtn_core.data.synthetic.surfaces import grid_quads
 
 _WOOD = Material((0.20, 0.13, 0.07))
@@ -60,7 +59,7 @@ def add_pickup_bed(mesh: Mesh, body: Body, marks: Marks, paint: Material) -> Non
         mesh.add(bar, SILVER, ROOF, 2)
 
 
-def add_truck_load(mesh: Mesh, body: Body, marks: Marks, paint: Material) -> None:
+def add_truck_load(mesh: Mesh, body: Body, marks: Marks) -> None:
     """Chassis, and the box, tarpaulin or open bed on it."""
     shape = body.shape
     (x0, x1), (z0, z1), half = cargo_box(shape)
@@ -92,7 +91,15 @@ def _ground(cargo: str, marks: Marks) -> Material:
     return marks.lettering[0]
 
 
-def _add_box(mesh, cargo, xs, zs, half, ground, marks) -> None:
+def _add_box(
+    mesh: Mesh,
+    cargo: str,
+    xs: tuple[float, float],
+    zs: tuple[float, float],
+    half: float,
+    ground: Material,
+    marks: Marks,
+) -> None:
     (x0, x1), (z0, z1) = xs, zs
     body = block((x0, x1), (-half, half), (z0, z1))
     mesh.add(body[[0, 1, 3]], ground, CARGO)
@@ -128,7 +135,9 @@ def _left_patch(x0: float, x1: float, y: float, z0: float, z1: float) -> np.ndar
     return np.array([(x1, y, z0), (x0, y, z0), (x0, y, z1), (x1, y, z1)])
 
 
-def _add_livery(mesh, xs, zs, half, marks) -> None:
+def _add_livery(
+    mesh: Mesh, xs: tuple[float, float], zs: tuple[float, float], half: float, marks: Marks
+) -> None:
     """A band and lettering along a load's or a bus's side."""
     (x0, x1), (z0, z1) = xs, zs
     length, height = x1 - x0, z1 - z0
@@ -156,7 +165,14 @@ def _add_livery(mesh, xs, zs, half, marks) -> None:
             mesh.add(hollow, text.scaled(0.3), CARGO, 4, mirror=True)
 
 
-def _add_open_bed(mesh, xs, zs, half, ground, marks) -> None:
+def _add_open_bed(
+    mesh: Mesh,
+    xs: tuple[float, float],
+    zs: tuple[float, float],
+    half: float,
+    ground: Material,
+    marks: Marks,
+) -> None:
     (x0, x1), (z0, z1) = xs, zs
     floor = z0 + 0.08
     inside = block((x0 + 0.05, x1 - 0.05), (-half + 0.05, half - 0.05), (floor, z1))[:, ::-1]
@@ -195,7 +211,7 @@ def add_cab_details(mesh: Mesh, body: Body, marks: Marks) -> None:
         mesh.add(deflector, WHITE if marks.load[6] < 0.5 else marks.lettering[1], ROOF, 0)
 
 
-def add_bus_details(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Material) -> None:
+def add_bus_details(mesh: Mesh, body: Body, marks: Marks, paint: Material) -> None:
     """Roof units, doors, destination sign and livery of a bus."""
     shape, tub, cabin = body.shape, body.tub, body.cabin
     top = shape.roof_front[1] + 0.02

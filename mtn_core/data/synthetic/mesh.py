@@ -50,7 +50,7 @@ class Faces:
 class Mesh:
     """Collects faces; ``finish`` sorts them by number of corners."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._faces: dict[int, list[tuple]] = {}
 
     def add(
@@ -77,10 +77,8 @@ class Mesh:
         materials = material if isinstance(material, list) else [material]
         optics = np.array([(*m.albedo, m.f0, m.gloss, *m.glow) for m in materials])
         optics = np.broadcast_to(optics, (len(corners), 8))
-        # A face whose first and third corner swap sides has been given clockwise only by mistake;
-        # the mirror image really runs clockwise and is turned round here.
         self._store(corners, optics, part, layer)
-        if mirror:
+        if mirror:  # a mirror image runs clockwise, so its corners are turned round
             self._store((corners * [1.0, -1.0, 1.0])[:, ::-1], optics, part, layer)
 
     def _store(self, corners: np.ndarray, optics: np.ndarray, part: int, layer: int) -> None:

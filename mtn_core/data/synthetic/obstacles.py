@@ -100,7 +100,15 @@ def paint_obstacles(
         _paint_leaves(canvas, mask, view, gain, rng)
 
 
-def _paint_pole(canvas, mask, vehicle, view, window, gain, rng) -> None:
+def _paint_pole(
+    canvas: np.ndarray,
+    mask: np.ndarray,
+    vehicle: Vehicle,
+    view: View,
+    window: Window,
+    gain: float,
+    rng: np.random.Generator,
+) -> None:
     toward = view.eye - [vehicle.middle, 0, 0]
     toward[2] = 0
     toward /= np.linalg.norm(toward)
@@ -128,7 +136,9 @@ def _paint_pole(canvas, mask, vehicle, view, window, gain, rng) -> None:
         cv2.fillConvexPoly(mask, pixels, 255)
 
 
-def _paint_leaves(canvas, mask, view, gain, rng) -> None:
+def _paint_leaves(
+    canvas: np.ndarray, mask: np.ndarray, view: View, gain: float, rng: np.random.Generator
+) -> None:
     height, width = canvas.shape[:2]
     side = int(rng.integers(4))
     centre = np.array([(0.0, 0.5), (1.0, 0.5), (0.5, 0.0), (0.5, 1.0)][side])

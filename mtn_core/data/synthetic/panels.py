@@ -21,7 +21,7 @@ from mtn_core.data.synthetic.parts import CABIN, TUB
 from mtn_core.data.synthetic.shapes import BUS, PICKUP, TRUCK, VAN
 from mtn_core.data.synthetic.strips import side_share_strip, side_strip
 from mtn_core.data.synthetic.style import Style
-from mtn_core.data.synthetic.surfaces import grid_quads
+from mtn_core.data.synthetic.surfaces import Shell, grid_quads
 
 _DUST = np.array(linear((140, 125, 105)))
 _PANES_T = (0.06, 0.46, 0.87)
@@ -110,7 +110,7 @@ def add_side_windows(mesh: Mesh, body: Body, style: Style, marks: Marks) -> None
             mesh.add(side_share_strip(cabin, ends, edge), BLACK_GLOSS, CABIN, 6, mirror=True)
 
 
-def _add_seat(mesh: Mesh, cabin, low, high, tone: float) -> None:
+def _add_seat(mesh: Mesh, cabin: Shell, low: np.ndarray, high: np.ndarray, tone: float) -> None:
     """The head of a seat behind the glass."""
     middle = 0.5 * (low + high)[:2] - 0.02
     half = 0.13 * (high - low)[:2]

@@ -68,7 +68,13 @@ def take_photo(vehicle: Vehicle, shot: Shot, camera: Camera, seed: int) -> Photo
     return Photo(image, keypoints, camera.quality)
 
 
-def _place(vehicle, shot, camera, track, rng) -> View:
+def _place(
+    vehicle: Vehicle,
+    shot: Shot,
+    camera: Camera,
+    track: np.random.Generator,
+    rng: np.random.Generator,
+) -> View:
     lane = int(track.choice([0, 0, -1, 1]))
     against = lane == 1
     heading = camera.road + (np.pi if against else 0.0) + track.normal(0, 0.08)
@@ -84,7 +90,7 @@ def _place(vehicle, shot, camera, track, rng) -> View:
     return View(camera, (float(place[0]), float(place[1])), heading + rng.normal(0, 0.015))
 
 
-def _frame(vehicle, view, rng) -> Window:
+def _frame(vehicle: Vehicle, view: View, rng: np.random.Generator) -> Window:
     """A crop cut close round the vehicle; now and then it cuts into it."""
     pixels, _ = view.project(vehicle.outline)
     low, high = pixels.min(axis=0), pixels.max(axis=0)
@@ -101,7 +107,7 @@ def _frame(vehicle, view, rng) -> Window:
     return Window(low[0], low[1], (width / extent[0], height / extent[1]), width, height)
 
 
-def _shadow(vehicle, view, window) -> np.ndarray:
+def _shadow(vehicle: Vehicle, view: View, window: Window) -> np.ndarray:
     """(height, width) float32: what is left of the light on the ground."""
     small = window.scaled(min(1.0, 160 / window.width))
     mask = np.full((small.height, small.width), 255, np.uint8)
@@ -120,7 +126,7 @@ def _shadow(vehicle, view, window) -> np.ndarray:
     return full.astype(np.float32) / 255
 
 
-def _darken(mask, view, points, window, value) -> None:
+def _darken(mask: np.ndarray, view: View, points: np.ndarray, window: Window, value: int) -> None:
     pixels = window.place(view.project(points)[0]).astype(np.float32)
     shade = np.full_like(mask, 255)
     cv2.fillConvexPoly(shade, np.rint(cv2.convexHull(pixels)).astype(np.int32), value)

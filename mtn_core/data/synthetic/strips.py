@@ -4,13 +4,16 @@ All are for the left side where they are for one side; ``Mesh.add(mirror=True)``
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mtn_core.data.synthetic.surfaces import Shell, grid_quads
 
 REAR, FRONT = 0, 1
 
 
-def side_strip(shell: Shell, xs, low, high, *, rows: int = 1) -> np.ndarray:
+def side_strip(
+    shell: Shell, xs: ArrayLike, low: ArrayLike, high: ArrayLike, *, rows: int = 1
+) -> np.ndarray:
     """Faces on the left wall between two edges.
 
     Args:
@@ -34,7 +37,7 @@ def side_strip(shell: Shell, xs, low, high, *, rows: int = 1) -> np.ndarray:
     return grid_quads(np.stack(grid))
 
 
-def side_share_strip(shell: Shell, ends: tuple, t, *, columns: int = 3) -> np.ndarray:
+def side_share_strip(shell: Shell, ends: tuple, t: ArrayLike, *, columns: int = 3) -> np.ndarray:
     """Faces on the left wall between two edges that may lean.
 
     Args:
@@ -52,7 +55,9 @@ def side_share_strip(shell: Shell, ends: tuple, t, *, columns: int = 3) -> np.nd
     return grid_quads(shell.side_at(rear + share * (front - rear), t))
 
 
-def end_strip(shell: Shell, which: int, ws, low, high, *, rows: int = 1) -> np.ndarray:
+def end_strip(
+    shell: Shell, which: int, ws: ArrayLike, low: ArrayLike, high: ArrayLike, *, rows: int = 1
+) -> np.ndarray:
     """Faces on the front or rear, between two edges given as shares of its height.
 
     Args:
@@ -78,7 +83,9 @@ def end_strip(shell: Shell, which: int, ws, low, high, *, rows: int = 1) -> np.n
     return grid_quads(np.stack(grid))
 
 
-def end_disc(shell: Shell, which: int, w: float, v: float, radius: float, corners: int = 8):
+def end_disc(
+    shell: Shell, which: int, w: float, v: float, radius: float, corners: int = 8
+) -> np.ndarray:
     """One round face on the front or rear; ``radius`` in metres."""
     surface = shell.front if which else shell.rear
     centre = surface([(w, shell.end_height(which, v, w))])[0]
@@ -92,7 +99,7 @@ def end_disc(shell: Shell, which: int, w: float, v: float, radius: float, corner
     return points[None]
 
 
-def top_strip(shell: Shell, xs, left, right) -> np.ndarray:
+def top_strip(shell: Shell, xs: ArrayLike, left: ArrayLike, right: ArrayLike) -> np.ndarray:
     """Faces on the lid between two edges along the car.
 
     Args:

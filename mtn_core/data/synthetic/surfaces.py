@@ -4,9 +4,11 @@ The car's own frame, in metres: x forward with 0 at the rear axle, y to the driv
 with 0 on the ground.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 ACROSS = np.linspace(1.0, -1.0, 9)  # left to right: where front, rear and top are sampled
 
@@ -45,12 +47,12 @@ class Shell:
         self,
         rings: list[Ring],
         *,
-        z_bottom,
-        z_top,
+        z_bottom: Callable[[np.ndarray], np.ndarray],
+        z_top: Callable[[np.ndarray], np.ndarray],
         corner_rear: tuple[float, float],
         corner_front: tuple[float, float],
         stations: np.ndarray | None = None,
-        crown=0.03,
+        crown: float | Callable[[np.ndarray], np.ndarray] = 0.03,
         taper: float = 0.03,
         corner_rows: int = 5,
     ):
@@ -142,7 +144,7 @@ class Shell:
         z = edge[:, 2:] + self.crown[:, None] * shape
         return np.stack([x, y, z], axis=-1)
 
-    def side_at(self, a, t, side: int = 1) -> np.ndarray:
+    def side_at(self, a: ArrayLike, t: ArrayLike, side: int = 1) -> np.ndarray:
         """Points of the side wall by share of its length and height.
 
         Args:
@@ -164,12 +166,12 @@ class Shell:
         high = self.left[j + 1, i] * (1 - u) + self.left[j + 1, i + 1] * u
         return (low * (1 - v) + high * v) * np.array([1.0, side, 1.0])
 
-    def share_at(self, x, t) -> np.ndarray:
+    def share_at(self, x: ArrayLike, t: ArrayLike) -> np.ndarray:
         """The ``a`` of ``side_at`` for a place x along the car, at height share ``t``."""
         start, end = self.side_at(0.0, t)[..., 0], self.side_at(1.0, t)[..., 0]
         return (x - start) / (end - start)
 
-    def side(self, points, side: int = 1) -> np.ndarray:
+    def side(self, points: ArrayLike, side: int = 1) -> np.ndarray:
         """Points of the side wall at given (x, z); ``side`` 1 is left, -1 right."""
         points = np.atleast_2d(np.asarray(points, dtype=float))
         x, z = points[:, 0], points[:, 1]
@@ -178,7 +180,7 @@ class Shell:
         (y,) = _between_levels(z, heights, y)
         return np.stack([x, side * y, z], axis=-1)
 
-    def front(self, points) -> np.ndarray:
+    def front(self, points: ArrayLike) -> np.ndarray:
         """Points of the front, and of the corners beside it, at given (w, z).
 
         ``w`` is 0 in the middle, 1 where the face ends, 2 where the corner has turned into the
@@ -186,11 +188,11 @@ class Shell:
         """
         return self._wrapped(points, 1)
 
-    def rear(self, points) -> np.ndarray:
+    def rear(self, points: ArrayLike) -> np.ndarray:
         """Points of the rear, and of the corners beside it; as ``front``."""
         return self._wrapped(points, 0)
 
-    def _wrapped(self, points, which: int) -> np.ndarray:
+    def _wrapped(self, points: np.ndarray, which: int) -> np.ndarray:
         points = np.atleast_2d(np.asarray(points, dtype=float))
         w, z = np.abs(points[:, 0]), points[:, 1]
         rows = self.left.shape[1]
@@ -206,7 +208,7 @@ class Shell:
         x, y = _between_levels(z, heights, point[..., 0] + bulge, point[..., 1] * on_face)
         return np.stack([x, np.sign(points[:, 0]) * y, z], axis=-1)
 
-    def end_height(self, which: int, v, w=0.0) -> np.ndarray:
+    def end_height(self, which: int, v: ArrayLike, w: ArrayLike = 0.0) -> np.ndarray:
         """Height at share ``v`` of the front's (1) or rear's (0) own height, at ``w``."""
         v, w = np.broadcast_arrays(np.asarray(v, float), np.abs(np.asarray(w, float)))
         level = self.left[:, ::-1] if which else self.left
@@ -215,7 +217,7 @@ class Shell:
         high = np.interp(row, np.arange(level.shape[1]), level[-1, :, 2])
         return low + v * (high - low)
 
-    def top(self, points) -> np.ndarray:
+    def top(self, points: ArrayLike) -> np.ndarray:
         """Points of the lid at given (x, y)."""
         points = np.atleast_2d(np.asarray(points, dtype=float))
         x, y = points[:, 0], points[:, 1]

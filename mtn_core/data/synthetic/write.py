@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,7 @@ from mtn_core.data.pose_maps import (
     write_encoded_maps,
 )
 from mtn_core.data.synthetic.assembly import create_vehicle
-from mtn_core.data.synthetic.cameras import create_cameras
+from mtn_core.data.synthetic.cameras import Camera, create_cameras
 from mtn_core.data.synthetic.fleet import Individual, create_fleet
 from mtn_core.data.synthetic.photo import Photo, take_photo
 from mtn_core.data.synthetic.plan import Shot, create_shots, get_size
@@ -105,7 +105,7 @@ def _splits_of(shot: Shot) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _mapped(job, tasks: list, workers: int) -> Iterator[Iterator]:
+def _mapped(job: Callable, tasks: list, workers: int) -> Iterator[Iterator]:
     """Results of ``job`` for every task, in order, from this process or from several."""
     workers = min(workers, len(tasks))
     if workers > 1:
@@ -123,7 +123,7 @@ def _mapped(job, tasks: list, workers: int) -> Iterator[Iterator]:
 
 
 @functools.lru_cache(maxsize=2)
-def _cameras(seed: int):
+def _cameras(seed: int) -> tuple[Camera, ...]:
     return create_cameras(seed)
 
 
