@@ -44,17 +44,10 @@ def _embed(split: Split) -> Embeddings:
     images = (read_image(split.image_path(row)) for row in range(len(split)))
     pairs = [(color_histogram(image), image.shape[1::-1]) for image in images]
     features, sizes = zip(*pairs, strict=True)
-    frame = split.frame
-    return Embeddings(
-        split=split.name,
-        names=frame["name"].to_numpy(str),
-        pids=frame["pid"].to_numpy(),
-        camids=frame["camid"].to_numpy(),
-        color_ids=frame["color_id"].to_numpy(),
-        type_ids=frame["type_id"].to_numpy(),
+    return Embeddings.of_split(
+        split,
         features=np.stack(features),
-        color_logits=np.zeros((len(split), 0), np.float32),
-        type_logits=np.zeros((len(split), 0), np.float32),
-        keypoints=split.keypoints,
+        color_logits=None,
+        type_logits=None,
         sizes=np.array(sizes),
     )

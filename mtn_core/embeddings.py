@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from mtn_core.errors import DataError
 from mtn_core.files import atomic_path
 from mtn_core.metrics.attributes import predict_ids
 from mtn_core.metrics.distance import check_finite
+
+if TYPE_CHECKING:
+    from mtn_core.data.veri import Split
 
 _IDS = ("pids", "camids", "color_ids", "type_ids")
 
@@ -64,6 +68,41 @@ class Embeddings:
                     f"got {array.shape}"
                 )
         check_finite(f"features of the {self.split} split", self.features)
+
+    @classmethod
+    def of_split(
+        cls,
+        split: "Split",
+        *,
+        features: np.ndarray,
+        color_logits: np.ndarray | None,
+        type_logits: np.ndarray | None,
+        sizes: np.ndarray,
+    ) -> "Embeddings":
+        """Join a network's outputs with the labels of the split they belong to.
+
+        Args:
+            split: Names, ids and keypoints, in the order of the outputs.
+            features: ``(N, D)`` float32.
+            color_logits: ``(N, C)`` float32, or None of a network without attribute heads.
+            type_logits: Likewise.
+            sizes: ``(N, 2)`` int32 width and height of the crops.
+        """
+        frame = split.frame
+        none = np.zeros((len(frame), 0), np.float32)
+        return cls(
+            split=split.name,
+            names=frame["name"].to_numpy(str),
+            pids=frame["pid"].to_numpy(),
+            camids=frame["camid"].to_numpy(),
+            color_ids=frame["color_id"].to_numpy(),
+            type_ids=frame["type_id"].to_numpy(),
+            features=features,
+            color_logits=none if color_logits is None else color_logits,
+            type_logits=none if type_logits is None else type_logits,
+            keypoints=split.keypoints,
+            sizes=sizes,
+        )
 
     def __len__(self) -> int:
         return len(self.names)

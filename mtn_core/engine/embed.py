@@ -110,18 +110,12 @@ class Embedder:
         colors = self.model.num_colors
         width = values.shape[1] - colors - self.model.num_types
         features, color, type_ = np.split(values, [width, width + colors], axis=1)
-        frame = split.frame
-        return Embeddings(
-            split=split.name,
-            names=frame["name"].to_numpy(str),
-            pids=frame["pid"].to_numpy(),
-            camids=frame["camid"].to_numpy(),
-            color_ids=frame["color_id"].to_numpy(),
-            type_ids=frame["type_id"].to_numpy(),
+        # A network without attribute heads gives zeros, which name no class.
+        attributes = self.model.attributes
+        return Embeddings.of_split(
+            split,
             features=features,
-            # A network without attribute heads gives zeros, which name no class.
-            color_logits=color if self.model.attributes else color[:, :0],
-            type_logits=type_ if self.model.attributes else type_[:, :0],
-            keypoints=split.keypoints,
+            color_logits=color if attributes else None,
+            type_logits=type_ if attributes else None,
             sizes=sizes,
         )

@@ -74,20 +74,13 @@ def to_embeddings(
     split: Split, spec: ModelSpec, outputs: dict[str, np.ndarray], sizes: np.ndarray
 ) -> Embeddings:
     """Join a model's outputs with the labels of the split that they belong to."""
-    frame = split.frame
     # A network without attribute heads gives zeros, which name no class.
-    width = None if spec.network.attributes else 0
-    return Embeddings(
-        split=split.name,
-        names=frame["name"].to_numpy(str),
-        pids=frame["pid"].to_numpy(),
-        camids=frame["camid"].to_numpy(),
-        color_ids=frame["color_id"].to_numpy(),
-        type_ids=frame["type_id"].to_numpy(),
+    attributes = spec.network.attributes
+    return Embeddings.of_split(
+        split,
         features=outputs["embedding"],
-        color_logits=outputs["color_logits"][:, :width],
-        type_logits=outputs["type_logits"][:, :width],
-        keypoints=split.keypoints,
+        color_logits=outputs["color_logits"] if attributes else None,
+        type_logits=outputs["type_logits"] if attributes else None,
         sizes=sizes,
     )
 
