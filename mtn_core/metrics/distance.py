@@ -1,7 +1,7 @@
 """Distances between query and gallery embeddings, a block of queries at a time.
 
 Nothing here ever holds the whole (num_query, num_gallery) matrix. Rows are ordered by *keys* that
-grow with the distance and cost less: the squared Euclidean distance, or one minus the cosine.
+grow with the distance and cost less: half the squared Euclidean distance, or one minus the cosine.
 Equal embeddings get bit-equal keys wherever they stand in the gallery, so ties are real ties.
 """
 
@@ -64,7 +64,7 @@ def check_finite(name: str, array: np.ndarray) -> None:
     """Raise a :class:`DataError` that names the rows of a 2-D ``array`` with nan or infinity."""
     # A sum is finite unless something in it is not, or it overflows: then look closer.
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(array.sum()):
+        if np.isfinite(np.vdot(array, array)):
             return
     rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if rows.size:
@@ -161,19 +161,18 @@ class BlockDistances(KeyBlocks):
             query, gallery = query.astype(np.float64), gallery.astype(np.float64)
         elif metric == "euclidean":
             query, gallery = _centred(query, gallery)
-        # In float64, or a vector of large float32 numbers would have an infinite length.
-        self._query_norm2 = _squared_norms(query)
-        self._gallery_norm2 = _squared_norms(gallery)
+        # Sums in float64, or a vector of large float32 numbers would have an infinite length.
+        query_norm2, gallery_norm2 = _squared_norms(query), _squared_norms(gallery)
         if metric == "cosine":
-            self._query_scale = _reciprocal_length(self._query_norm2).astype(query.dtype)
-            self._gallery_scale = _reciprocal_length(self._gallery_norm2).astype(query.dtype)
+            self._query_scale = _reciprocal_length(query_norm2).astype(query.dtype)
+            self._gallery_scale = _reciprocal_length(gallery_norm2).astype(query.dtype)
             if self.exact:
                 query = query * self._query_scale[:, None]
                 gallery = gallery * self._gallery_scale[:, None]
         self._query, self._gallery = query, gallery
         self.shape, self.dtype = (len(query), len(gallery)), query.dtype
-        self._query_norm2 = self._query_norm2.astype(query.dtype)
-        self._gallery_norm2 = self._gallery_norm2.astype(query.dtype)
+        self._query_half = (query_norm2 / 2).astype(query.dtype)
+        self._gallery_half = (gallery_norm2 / 2).astype(query.dtype)
 
     def begin(self, start: int, stop: int, out: np.ndarray) -> np.ndarray:
         """See :class:`KeyBlocks`."""
@@ -182,10 +181,6 @@ class BlockDistances(KeyBlocks):
         if self.exact:
             block[:] = cdist(query, self._gallery, "sqeuclidean")
             return block
-        if self.metric == "euclidean":
-            query = query * query.dtype.type(-2)
-        else:
-            query = query * -self._query_scale[start:stop, None]
         if len(query) == 1:  # BLAS has another routine for one row, which rounds otherwise
             block[:] = np.matmul(np.repeat(query, 2, axis=0), self._gallery.T)[:1]
         else:
@@ -196,23 +191,24 @@ class BlockDistances(KeyBlocks):
         """See :class:`KeyBlocks`."""
         stop = start + len(rows)
         if self.exact:
+            rows *= 0.5
             if self.metric == "cosine":
-                rows *= 0.5
                 rows[self._query_scale[start:stop] == 0] = 1
                 rows[:, self._gallery_scale == 0] = 1
             return
-        if self.metric == "euclidean":
-            rows += self._gallery_norm2
-            rows += self._query_norm2[start:stop, None]
+        if self.metric == "euclidean":  # half the square: |g|^2 / 2 - q.g + |q|^2 / 2
+            np.subtract(self._gallery_half, rows, out=rows)
+            rows += self._query_half[start:stop, None]
         else:
             rows *= self._gallery_scale
+            rows *= -self._query_scale[start:stop, None]
             rows += rows.dtype.type(1)
         np.maximum(rows, 0, out=rows)  # rounding makes the squares of equal vectors negative
 
     def to_distance(self, keys: np.ndarray) -> np.ndarray:
         """See :class:`KeyBlocks`."""
         keys = np.asarray(keys, dtype=np.float64)
-        return np.sqrt(keys) if self.metric == "euclidean" else keys
+        return np.sqrt(2 * keys) if self.metric == "euclidean" else keys
 
 
 def pair_distances(query: np.ndarray, gallery: np.ndarray, metric: str = "euclidean") -> np.ndarray:

@@ -212,4 +212,4 @@ def _pair_keys(
 
     with ThreadPoolExecutor(num_workers()) as pool:
         list(pool.map(work, range(0, len(first), _PAIRS_AT_ONCE)))
-    return keys / 2 if metric == "cosine" else keys
+    return keys / 2

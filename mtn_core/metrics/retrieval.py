@@ -21,7 +21,8 @@ from mtn_core.metrics.labels import LabelPairs, check_ids, separate_unknown_came
 from mtn_core.metrics.ranks import match_ranks
 
 __all__ = ["RetrievalMetrics", "evaluate", "evaluate_blocks", "separate_unknown_cameras"]
-_CHUNK_ROWS = 16  # rows that one worker takes from a block; they fit its cache
+_CHUNK_BYTES = 3 << 19  # what one worker takes from a block, with a copy, fits its cache
+_CHUNK_ROWS = 4, 64  # at least and at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +150,13 @@ def evaluate_blocks(
         raise DataError(f"`max_rank` must be a whole number, at least 1; got {max_rank!r}")
     rows = _Rows(num_query)
     threads = num_workers()
+    chunk = _CHUNK_BYTES // (num_gallery * distances.dtype.itemsize)
+    chunk = min(max(chunk, _CHUNK_ROWS[0]), _CHUNK_ROWS[1])
     with ThreadPoolExecutor(threads) as pool:
         for start, block in distances.begun_blocks():
-            todo = iter(range(0, len(block), _CHUNK_ROWS))
+            todo = iter(range(0, len(block), chunk))
             work = [
-                pool.submit(_evaluate_chunks, distances, labels, rows, start, block, todo)
+                pool.submit(_evaluate_chunks, distances, labels, rows, start, block, todo, chunk)
                 for _ in range(threads)
             ]
             for worker in work:
@@ -183,10 +186,11 @@ def _evaluate_chunks(
     start: int,
     block: np.ndarray,
     todo: Iterator[int],
+    chunk: int,
 ) -> None:
-    scratch = np.empty((min(_CHUNK_ROWS, len(block)), block.shape[1]), block.dtype)
+    scratch = np.empty((min(chunk, len(block)), block.shape[1]), block.dtype)
     for i in todo:
-        _evaluate_rows(distances, labels, out, start + i, block[i : i + _CHUNK_ROWS], scratch)
+        _evaluate_rows(distances, labels, out, start + i, block[i : i + chunk], scratch)
 
 
 def _evaluate_rows(
@@ -204,26 +208,30 @@ def _evaluate_rows(
     row, column, ignored = labels.of(start, stop)
     keys[row[ignored], column[ignored]] = np.inf
     out.num_ignored[mine] = np.bincount(row[ignored], minlength=len(keys))
-    out.nearest[mine] = keys.argmin(axis=1)
-    out.nearest_distance[mine] = keys[np.arange(len(keys)), out.nearest[mine]]
+    nearest = keys.argmin(axis=1)
+    out.nearest[mine] = nearest
+    out.nearest_distance[mine] = keys[np.arange(len(keys)), nearest]
     row, column = row[~ignored], column[~ignored]
     counts = np.bincount(row, minlength=len(keys))
     out.num_matches[mine] = counts
     if not len(row):
         return
-    order = np.lexsort((column, keys[row, column], row))
-    row, column = row[order], column[order]
     ranks = match_ranks(keys, row, column, scratch)
+    rows = np.flatnonzero(counts)
+    counts = counts[rows]
     ends = np.cumsum(counts)
-    hits = np.arange(1, len(row) + 1) - (ends - counts)[row]
-    has = counts > 0
-    found = start + np.flatnonzero(has)
-    first, last = (ends - counts)[has], ends[has] - 1
-    out.ap[found] = np.add.reduceat(hits / ranks, first) / counts[has]
-    out.inp[found] = counts[has] / ranks[last]
-    out.first_match_rank[found] = ranks[first]
-    out.first_match[found] = column[first]
-    out.first_match_distance[found] = keys[row[first], column[first]]
+    begins = ends - counts
+    hits = np.arange(1, len(row) + 1) - np.repeat(begins, counts)
+    found = start + rows
+    out.ap[found] = np.add.reduceat(hits / ranks, begins) / counts
+    out.inp[found] = counts / ranks[ends - 1]
+    out.first_match_rank[found] = ranks[begins]
+    # Columns ascend within a row, so the first of the smallest keys is the first match.
+    matches = keys[row, column]
+    smallest = np.minimum.reduceat(matches, begins)
+    candidates = np.flatnonzero(matches == np.repeat(smallest, counts))
+    out.first_match[found] = column[candidates[np.searchsorted(candidates, begins)]]
+    out.first_match_distance[found] = smallest
 
 
 def _summarise(distances: KeyBlocks, rows: _Rows, max_rank: int) -> RetrievalMetrics:
