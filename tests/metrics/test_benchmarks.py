@@ -32,7 +32,7 @@ def test_classic_evaluation_agrees(scripts):
     query, gallery = (bench.make_embeddings(p, 16, 0.8, rng) for p in ids[:2])
     result = evaluate(query, gallery, *ids)
     assert 0.1 < result.mAP < 0.99
-    assert bench.classic(query, gallery, *ids) == pytest.approx(result.mAP, rel=1e-6)
+    assert bench.classic(query, gallery, *ids) == pytest.approx(result.mAP, rel=1e-3)  # float32
 
 
 def test_embeddings_of_one_identity_lie_together(scripts):
