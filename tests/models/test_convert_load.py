@@ -187,3 +187,20 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(network, change, message
 def test_a_file_that_is_not_there():
     with pytest.raises(FileNotFoundError, match=r"absent\.ckpt"):
         load_pretrained(create(), "absent.ckpt")
+
+
+def test_training_starts_from_the_file(pretrained, torchvision_arrays, smoke_root, caplog):
+    from mtn_core.config import load_config
+    from mtn_core.data.veri import load_split
+    from mtn_core.engine.device import Device
+    from mtn_core.engine.multitask import MultiTaskTask
+
+    train = load_split(smoke_root, "train")
+    caplog.set_level("INFO")
+    task = MultiTaskTask(load_config("smoke"), train, None, Device("CPU"), pretrained)
+    task.loader.close()
+    stem = task.network.backbone.conv0.weight.asnumpy()
+    assert stem.shape[1] == 16
+    np.testing.assert_array_equal(stem[:, :3], torchvision_arrays["features.conv0.weight"])
+    # The log says what did not come from the file.
+    assert "keeps its initial value: backbone.conv0.weight [segments]" in caplog.text
