@@ -118,6 +118,8 @@ def check_dataset(
             folder = split_folder(root, kind, split)
             if needed or (needed is None and folder.is_dir()):
                 report.problems += _check_maps(folder, names, kind, decode)
+        if not report.problems:
+            _check_pack(root, split, report)
     _check_across(root, labels, report)
     return report
 
@@ -243,6 +245,20 @@ def _image_problem(path: Path) -> Problem | None:
     except DataError as error:
         return Problem(path, _without_path(error, path))
     return None
+
+
+def _check_pack(root: str | Path, split: str, report: CheckReport) -> None:
+    from mtn_core.data.pack_reader import find_pack_problem
+    from mtn_core.data.veri import load_split
+
+    try:
+        stale = find_pack_problem(load_split(root, split))
+    except DataError as error:
+        report.problems.append(Problem(label_path(root, split), str(error)))
+        return
+    if stale:
+        folder = split_folder(root, "image", split).with_name(f"pack_{split}")
+        report.notes.append(Problem(folder, f"not used: {stale}; run mtn pack --overwrite"))
 
 
 def _check_across(root: str | Path, labels: dict[str, Labels], report: CheckReport) -> None:

@@ -89,9 +89,19 @@ class MixedSplit:
         raise DataError(f"a mixed split has one {kind} folder a part; use its `parts`")
 
 
-def mix_splits(parts: Sequence[Split]) -> Split | MixedSplit:
-    """One split as it is, several as a :class:`MixedSplit`."""
-    return parts[0] if len(parts) == 1 else MixedSplit(parts)
+def mix_splits(
+    parts: Sequence[Split], weights: Sequence[float] | None = None
+) -> Split | MixedSplit:
+    """One split as it is, several as a :class:`MixedSplit`.
+
+    Args:
+        parts: The splits.
+        weights: Those that the training loader will be given; they are checked here, too, so that
+            a mistake shows before anything is loaded.
+    """
+    mixed = parts[0] if len(parts) == 1 else MixedSplit(parts)
+    row_repeats(mixed, weights)
+    return mixed
 
 
 def load_mixed_split(roots: Sequence[str | Path], name: str) -> Split | MixedSplit:

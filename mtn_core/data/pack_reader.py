@@ -36,26 +36,38 @@ class PackedSample:
     def __init__(self, name: str, columns: dict[str, np.ndarray]):
         self._name, self._columns = name, columns
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the sample as it was stored."""
+        return sum(column.nbytes for column in self._columns.values())
+
     def image(self) -> np.ndarray:
         """``(H, W, 3) uint8`` RGB crop."""
         return decode_image(self._columns["image"].tobytes(), self._name)
 
-    def heatmaps(self) -> np.ndarray:
-        """``(36, 64, 64) uint8``, read-only."""
-        return self._maps("heatmaps", NUM_KEYPOINTS)
+    def heatmaps(self, out: np.ndarray | None = None) -> np.ndarray:
+        """``(36, 64, 64) uint8``, into ``out`` where it is given."""
+        return self._maps("heatmaps", NUM_KEYPOINTS, out)
 
-    def segments(self) -> np.ndarray:
-        """``(13, 64, 64) uint8``, read-only."""
-        return self._maps("segments", NUM_SEGMENTS)
+    def segments(self, out: np.ndarray | None = None) -> np.ndarray:
+        """``(13, 64, 64) uint8``, into ``out`` where it is given."""
+        return self._maps("segments", NUM_SEGMENTS, out)
 
-    def _maps(self, column: str, count: int) -> np.ndarray:
+    def _maps(self, column: str, count: int, out: np.ndarray | None) -> np.ndarray:
+        out = np.empty((count, MAP_SIZE, MAP_SIZE), np.uint8) if out is None else out
+        data = self._columns[column].tobytes()
         try:
-            data = _decompressor().decompress(self._columns[column].tobytes())
-            return np.frombuffer(data, np.uint8).reshape(count, MAP_SIZE, MAP_SIZE)
-        except (zstandard.ZstdError, ValueError) as error:
-            raise DataError(
-                f"{self._name}: its packed {column} are damaged ({error}); run mtn pack --overwrite"
-            ) from error
+            # One read more than is wanted, so that the checksum at the end is compared, too.
+            with _decompressor().stream_reader(data) as reader:
+                complete = reader.readinto(out.data) == out.nbytes and not reader.read(1)
+        except zstandard.ZstdError as error:
+            raise DataError(self._damaged(column, str(error))) from error
+        if not complete:
+            raise DataError(self._damaged(column, f"expected {out.nbytes} bytes"))
+        return out
+
+    def _damaged(self, column: str, why: str) -> str:
+        return f"{self._name}: its packed {column} are damaged ({why}); run mtn pack --overwrite"
 
 
 class PackedSource:
@@ -133,6 +145,27 @@ def open_pack(split: "Split", *, heatmaps: bool, segments: bool) -> PackedSource
     columns = ["image"] + ["heatmaps"] * heatmaps + ["segments"] * segments
     _check_shards(folder, manifest)
     return PackedSource(split, manifest, columns)
+
+
+def find_pack_problem(split: "Split") -> str | None:
+    """Why the pack of a split is not used with all that it holds; None where it is, or is absent.
+
+    Raises:
+        DataError: The pack is damaged.
+    """
+    folder = pack_folder(split.root, split.name)
+    if not (folder / MANIFEST_NAME).is_file():
+        return None
+    manifest = Manifest.load(folder)
+    problem = _unusable(
+        split,
+        manifest,
+        heatmaps=manifest.heatmaps is not None,
+        segments=manifest.segments is not None,
+    )
+    if problem is None:
+        _check_shards(folder, manifest)
+    return problem
 
 
 def _unusable(split: "Split", manifest: Manifest, *, heatmaps: bool, segments: bool) -> str | None:

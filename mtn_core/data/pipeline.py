@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mtn_core.data.buffers import RecycledArrays
 from mtn_core.data.mixing import MixedSplit, row_repeats
 from mtn_core.data.samplers import PKSampler
 from mtn_core.data.source import Sample, open_source
@@ -18,6 +19,7 @@ from mtn_core.data.transforms import (
     Augmentation,
     draw_augmentation,
     keypoint_vector,
+    scratch,
     transform_heatmaps,
     transform_image,
     transform_keypoints,
@@ -52,6 +54,7 @@ class _Loader:
         model: "ModelConfig",
         num_workers: int | None,
         packed: bool,
+        batch_size: int,
     ):
         self.split, self.config, self.model = split, config, model
         self.num_workers = num_workers_for(num_workers or config.num_workers)
@@ -62,12 +65,22 @@ class _Loader:
         )
         self._pid_indices = np.full(len(split), -1, np.int32)
         self._prefetcher: Prefetcher | None = None
+        size, maps = model.image_size, (MAP_SIZE, MAP_SIZE)
+        self._specification = {
+            "image": ((batch_size, size, size, 3), np.uint8),
+            "keypoints": ((batch_size, 3 * NUM_KEYPOINTS), np.float32),
+            "size": ((batch_size, 2), np.int32),  # width and height of the upright crop
+        }
+        if model.heatmaps:
+            self._specification["heatmaps"] = ((batch_size, NUM_KEYPOINTS, *maps), np.uint8)
+        if model.segments:
+            self._specification["segments"] = ((batch_size, NUM_SEGMENTS, *maps), np.uint8)
+        self._arrays = RecycledArrays(self._specification)
 
     def close(self) -> None:
-        """End the background threads; none is left."""
-        if self._prefetcher is not None:
-            self._prefetcher.close()
-            self._prefetcher = None
+        """End the background threads, of which none is left, and give memory back."""
+        self._stop()
+        self._arrays.clear()
 
     def __enter__(self):
         return self
@@ -75,8 +88,13 @@ class _Loader:
     def __exit__(self, *exception) -> None:
         self.close()
 
+    def _stop(self) -> None:
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+            self._prefetcher = None
+
     def _run(self, jobs: list[Job]) -> Iterator[Batch]:
-        self.close()  # an iteration that was left half-way
+        self._stop()  # an iteration that was left half-way
         order = [row for _, rows in jobs for row in rows.tolist() if row >= 0]
         stream = self._source.samples(order)
 
@@ -95,17 +113,7 @@ class _Loader:
 
     def _build(self, job: Job, samples: list[Sample | None]) -> Batch:
         step, rows = job
-        size, model = self.model.image_size, self.model
-        # Padding rows stay zero.
-        batch: Batch = {"image": np.zeros((len(rows), size, size, 3), np.uint8)}
-        if model.heatmaps:
-            shape = (len(rows), NUM_KEYPOINTS, MAP_SIZE, MAP_SIZE)
-            batch["heatmaps"] = np.zeros(shape, np.uint8)
-        if model.segments:
-            shape = (len(rows), NUM_SEGMENTS, MAP_SIZE, MAP_SIZE)
-            batch["segments"] = np.zeros(shape, np.uint8)
-        batch["keypoints"] = np.zeros((len(rows), 3 * NUM_KEYPOINTS), np.float32)
-        batch["size"] = np.zeros((len(rows), 2), np.int32)  # width and height of the upright crop
+        batch: Batch = self._arrays.take()
         for name, values in (
             ("pid_index", self._pid_indices),
             ("color_index", self._colors),
@@ -114,9 +122,12 @@ class _Loader:
             batch[name] = np.where(rows >= 0, values[rows], -1).astype(np.int32)
         batch["index"] = rows.astype(np.int32)
         for position, sample in enumerate(samples):
-            if sample is not None:
+            if sample is None:
+                for name in self._specification:
+                    batch[name][position] = 0
+            else:
                 keypoints = self.split.keypoints[rows[position]]
-                augmentation = self._augmentation(step, position)
+                augmentation = self.augmentation(step, position)
                 self._put_sample(batch, position, sample, keypoints, augmentation)
         return batch
 
@@ -136,14 +147,18 @@ class _Loader:
             transform_keypoints(keypoints, width, height, augmentation)
         )
         if self.model.heatmaps:
-            transform_heatmaps(sample.heatmaps(), augmentation, out=batch["heatmaps"][position])
+            out = batch["heatmaps"][position]
+            read = scratch("heatmaps", out.shape) if augmentation.moves else out
+            transform_heatmaps(sample.heatmaps(read), augmentation, out=out)
         if self.model.segments:
             out = batch["segments"][position]
-            transform_segments(sample.segments(), augmentation, out=out)
+            read = scratch("segments", out.shape) if augmentation.moves else out
+            transform_segments(sample.segments(read), augmentation, out=out)
             used = used_segments(keypoints)
             out[~(used[SEGMENT_FLIP] if augmentation.flip else used)] = 0
 
-    def _augmentation(self, step: int, position: int) -> Augmentation:
+    def augmentation(self, step: int, position: int) -> Augmentation:
+        """What happens to the sample at this place of the epoch."""
         return NO_AUGMENTATION
 
 
@@ -185,7 +200,8 @@ class TrainLoader(_Loader):
         num_workers: int | None = None,
         packed: bool = True,
     ):
-        super().__init__(split, config, model, num_workers, packed)
+        batch_size = config.ids_per_batch * config.images_per_id
+        super().__init__(split, config, model, num_workers, packed, batch_size)
         pids = split.frame["pid"].to_numpy()
         self.pid_index = {int(pid): index for index, pid in enumerate(np.unique(pids))}
         self._pid_indices = np.searchsorted(np.unique(pids), pids).astype(np.int32)
@@ -216,7 +232,8 @@ class TrainLoader(_Loader):
         jobs = list(enumerate(self.sampler.batches(self._epoch)))[self._start_step :]
         return self._run(jobs)
 
-    def _augmentation(self, step: int, position: int) -> Augmentation:
+    def augmentation(self, step: int, position: int) -> Augmentation:
+        """What happens to the sample at this place of the chosen epoch."""
         position += self.rank * self.config.ids_per_batch * self.config.images_per_id
         rng = np.random.default_rng([self.seed, self._epoch, step, position])
         return draw_augmentation(rng, self.config)
@@ -256,9 +273,9 @@ class EvalLoader(_Loader):
         pid_index: dict[int, int] | None = None,
         packed: bool = True,
     ):
-        super().__init__(split, data, model, num_workers, packed)
         if batch_size < 1:
             raise DataError(f"`batch_size` must be 1 or more; got {batch_size}")
+        super().__init__(split, data, model, num_workers, packed, batch_size)
         if pid_index is not None:
             pids = split.frame["pid"].tolist()
             self._pid_indices = np.array([pid_index.get(p, -1) for p in pids], np.int32)

@@ -27,11 +27,11 @@ class Sample(Protocol):
     def image(self) -> np.ndarray:
         """``(H, W, 3) uint8`` RGB crop."""
 
-    def heatmaps(self) -> np.ndarray:
-        """``(36, 64, 64) uint8``."""
+    def heatmaps(self, out: np.ndarray | None = None) -> np.ndarray:
+        """``(36, 64, 64) uint8``, into ``out`` where it is given."""
 
-    def segments(self) -> np.ndarray:
-        """``(13, 64, 64) uint8``."""
+    def segments(self, out: np.ndarray | None = None) -> np.ndarray:
+        """``(13, 64, 64) uint8``, into ``out`` where it is given."""
 
 
 class Source(Protocol):
@@ -51,13 +51,13 @@ class FolderSample:
         """``(H, W, 3) uint8`` RGB crop."""
         return read_image(self._split.image_path(self._row))
 
-    def heatmaps(self) -> np.ndarray:
-        """``(36, 64, 64) uint8``."""
-        return read_maps(self._split.heatmap_dir(self._row), NUM_KEYPOINTS)
+    def heatmaps(self, out: np.ndarray | None = None) -> np.ndarray:
+        """``(36, 64, 64) uint8``, into ``out`` where it is given."""
+        return read_maps(self._split.heatmap_dir(self._row), NUM_KEYPOINTS, out)
 
-    def segments(self) -> np.ndarray:
-        """``(13, 64, 64) uint8``."""
-        return read_maps(self._split.segment_dir(self._row), NUM_SEGMENTS)
+    def segments(self, out: np.ndarray | None = None) -> np.ndarray:
+        """``(13, 64, 64) uint8``, into ``out`` where it is given."""
+        return read_maps(self._split.segment_dir(self._row), NUM_SEGMENTS, out)
 
 
 class FolderSource:
@@ -125,13 +125,13 @@ def open_source(
     return sources[0] if len(sources) == 1 else MixedSource(sources, split.part_index)
 
 
-def read_maps(folder: "Path", count: int) -> np.ndarray:
-    """Read ``00.jpg`` .. of a map folder to ``(count, 64, 64) uint8``.
+def read_maps(folder: "Path", count: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Read ``00.jpg`` .. of a map folder to ``(count, 64, 64) uint8``, into ``out`` if given.
 
     Raises:
         DataError: A file is missing, cannot be decoded or is not 64x64.
     """
-    maps = np.empty((count, MAP_SIZE, MAP_SIZE), np.uint8)
+    maps = np.empty((count, MAP_SIZE, MAP_SIZE), np.uint8) if out is None else out
     for k, name in enumerate(map_file_names(count)):
         path = folder / name
         image = decode_map(read_bytes(path), path)

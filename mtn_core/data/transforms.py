@@ -8,7 +8,9 @@ inputs give the same outputs however often they are used.
 The random translation is that of the seed document's project: enlarge by 1/8, cut out at random.
 """
 
+import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import cv2
@@ -26,6 +28,7 @@ ENLARGEMENT = 1.125
 _ERASED_AREA = (0.02, 0.2)  # share of the image, as in Zhong et al., Random Erasing, AAAI 2020
 _ERASED_ASPECT = (0.3, 1 / 0.3)
 _IMAGENET_MEAN = (124, 116, 104)
+_thread = threading.local()
 
 
 class AugmentationConfig(Protocol):
@@ -45,16 +48,20 @@ class Augmentation:
         shift: Corner ``(x, y)`` of the cut in the image enlarged by 1/8, as fractions of the
             network size: multiples of 1/64 in 0..1/8. None leaves the image whole.
         flip: Mirror left and right, after the cut.
-        brightness: Factor on the pixel values.
-        contrast: Factor on the distance from the image's mean.
+        lightness: Factors on the pixel values (brightness) and on their distance from the image's
+            mean (contrast). Hue stays: a shift of it would turn a red car into an orange one.
         box: Erased box ``(left, top, right, bottom)`` as fractions, in the result.
     """
 
     shift: tuple[float, float] | None = None
     flip: bool = False
-    brightness: float = 1.0
-    contrast: float = 1.0
+    lightness: tuple[float, float] = (1.0, 1.0)
     box: tuple[float, float, float, float] | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change their place."""
+        return self.flip or self.shift is not None
 
 
 NO_AUGMENTATION = Augmentation()
@@ -79,9 +86,7 @@ def draw_augmentation(rng: np.random.Generator, config: AugmentationConfig) -> A
     return Augmentation(
         shift=shift,
         flip=draws[3] < config.flip,
-        # Only lightness changes: a shift of hue would turn a red car into an orange one.
-        brightness=1 + strength * (2 * draws[4] - 1),
-        contrast=1 + strength * (2 * draws[5] - 1),
+        lightness=tuple(1 + strength * (2 * d - 1) for d in draws[4:6]),
         box=box,
     )
 
@@ -104,18 +109,21 @@ def transform_image(
         ``(S, S, 3) uint8``.
     """
     out = np.empty((size, size, 3), np.uint8) if out is None else out
-    if augmentation.shift is None:
-        result = _resize(image, size)
+    plain = augmentation.shift is None
+    if plain and not augmentation.flip and augmentation.lightness == (1, 1):
+        _resize(image, size, out)
     else:
-        left, top = (round(s * size) for s in augmentation.shift)
-        enlarged = _resize(image, round(size * ENLARGEMENT))
-        result = enlarged[top : top + size, left : left + size]
-    if augmentation.brightness != 1 or augmentation.contrast != 1:
-        result = cv2.LUT(result, _lightness_table(result, augmentation))
-    if augmentation.flip:
-        cv2.flip(result, 1, dst=out)
-    else:
-        np.copyto(out, result)
+        large = size if plain else round(size * ENLARGEMENT)
+        result = _resize(image, large, scratch("resized image", (large, large, 3)))
+        if not plain:
+            left, top = (round(s * size) for s in augmentation.shift)
+            result = result[top : top + size, left : left + size]
+        if augmentation.lightness != (1, 1):
+            result = cv2.LUT(result, _lightness_table(result, *augmentation.lightness))
+        if augmentation.flip:
+            cv2.flip(result, 1, dst=out)
+        else:
+            np.copyto(out, result)
     if augmentation.box is not None:
         left, top, right, bottom = (round(e * size) for e in augmentation.box)
         out[top:bottom, left:right] = _IMAGENET_MEAN
@@ -127,7 +135,10 @@ def transform_heatmaps(
     augmentation: Augmentation = NO_AUGMENTATION,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Augment ``(36, 64, 64) uint8`` heatmaps; a flip swaps the two sides of the car."""
+    """Augment ``(36, 64, 64) uint8`` heatmaps; a flip swaps the two sides of the car.
+
+    ``out`` may be the heatmaps themselves only where :attr:`Augmentation.moves` is false.
+    """
     return _transform_maps(heatmaps, KEYPOINT_FLIP, augmentation, out)
 
 
@@ -191,12 +202,15 @@ def _transform_maps(
     maps: np.ndarray, flip_order: np.ndarray, augmentation: Augmentation, out: np.ndarray | None
 ) -> np.ndarray:
     out = np.empty(maps.shape, np.uint8) if out is None else out
-    if augmentation.flip:
-        maps = _flip_maps(maps, flip_order)
-    if augmentation.shift is None:
-        np.copyto(out, maps)
-    else:
+    maps = np.ascontiguousarray(maps)
+    if augmentation.shift is not None:
+        if augmentation.flip:
+            maps = _flip_maps(maps, flip_order, scratch("flipped maps", maps.shape))
         _cut_maps(maps, augmentation, out)
+    elif augmentation.flip:
+        _flip_maps(maps, flip_order, out)
+    elif maps is not out:
+        np.copyto(out, maps)
     if augmentation.box is not None:
         size = maps.shape[-1]
         left, top, right, bottom = (round(e * size) for e in augmentation.box)
@@ -204,20 +218,38 @@ def _transform_maps(
     return out
 
 
-def _flip_maps(maps: np.ndarray, order: np.ndarray) -> np.ndarray:
-    # One call on all maps stacked into one tall picture; reversing with numpy takes ten times that.
-    count, size, _ = maps.shape
-    mirrored = cv2.flip(np.ascontiguousarray(maps).reshape(count * size, size), 1)
-    return mirrored.reshape(maps.shape)[order]
+def _flip_maps(maps: np.ndarray, order: np.ndarray, out: np.ndarray) -> np.ndarray:
+    # Maps that stay neighbours are mirrored in one call, as one tall picture: numpy's own
+    # reversal takes ten times as long.
+    size = maps.shape[-1]
+    for start, source, count in _runs(tuple(order.tolist())):
+        cv2.flip(
+            maps[source : source + count].reshape(count * size, size),
+            1,
+            dst=out[start : start + count].reshape(count * size, size),
+        )
+    return out
+
+
+@lru_cache
+def _runs(order: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """``(first, source, count)`` of the stretches of ``order`` that ascend by one."""
+    runs: list[list[int]] = []
+    for place, source in enumerate(order):
+        if runs and source == runs[-1][1] + runs[-1][2]:
+            runs[-1][2] += 1
+        else:
+            runs.append([place, source, 1])
+    return [(first, source, count) for first, source, count in runs]
 
 
 def _cut_maps(maps: np.ndarray, augmentation: Augmentation, out: np.ndarray) -> None:
     """Enlarge by 1/8 and cut out: again on one tall picture, a fifth of the time of single maps."""
     count, size, _ = maps.shape
     large = round(size * ENLARGEMENT)
-    maps = np.ascontiguousarray(maps)
-    tall = cv2.resize(maps.reshape(count * size, size), (large, count * large))
-    enlarged = tall.reshape(count, large, large)
+    enlarged = scratch("enlarged maps", (count, large, large))
+    tall = enlarged.reshape(count * large, large)
+    cv2.resize(maps.reshape(count * size, size), (large, count * large), dst=tall)
     # Where two maps meet in the tall picture their edge rows were blended: put the edges right.
     for source, target in ((0, 0), (size - 1, large - 1)):
         enlarged[:, target] = cv2.resize(np.ascontiguousarray(maps[:, source]), (large, count))
@@ -227,20 +259,32 @@ def _cut_maps(maps: np.ndarray, augmentation: Augmentation, out: np.ndarray) -> 
     np.copyto(out, enlarged[:, down : down + size, across : across + size])
 
 
-def _resize(image: np.ndarray, size: int) -> np.ndarray:
+def scratch(purpose: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A uint8 array of this thread's that is used again and again.
+
+    Arrays of this size are given back to the system whenever they are freed; having their pages
+    mapped anew for every sample costs more than what is done with them.
+    """
+    arrays = _thread.__dict__
+    if purpose not in arrays or arrays[purpose].shape != shape:
+        arrays[purpose] = np.empty(shape, np.uint8)
+    return arrays[purpose]
+
+
+def _resize(image: np.ndarray, size: int, out: np.ndarray) -> np.ndarray:
     if image.shape[:2] == (size, size):
-        return image
+        np.copyto(out, image)
+        return out
     # Area averaging where the crop shrinks, or fine detail turns into false patterns.
     shrinks = min(image.shape[:2]) > size
-    return cv2.resize(
-        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), dst=out, interpolation=interpolation)
 
 
-def _lightness_table(image: np.ndarray, augmentation: Augmentation) -> np.ndarray:
+def _lightness_table(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
     mean = sum(cv2.mean(image)[:3]) / 3
-    values = (np.arange(256) - mean) * augmentation.contrast + mean
-    return np.clip(values * augmentation.brightness + 0.5, 0, 255).astype(np.uint8)
+    values = (np.arange(256) - mean) * contrast + mean
+    return np.clip(values * brightness + 0.5, 0, 255).astype(np.uint8)
 
 
 def _draw_box(

@@ -92,6 +92,8 @@ def test_weights_that_do_not_fit(two_roots, weights, message):
     mixed = load_mixed_split(two_roots, "train")
     with pytest.raises(ConfigError, match=message):
         row_repeats(mixed, weights)
+    with pytest.raises(ConfigError, match=message):
+        mix_splits(mixed.parts, weights)
     assert row_repeats(mixed, None) is None
 
 

@@ -19,7 +19,7 @@ from mtn_core.data.pack_reader import PackedSource, open_pack
 from mtn_core.data.packing import pack_dataset
 from mtn_core.data.pipeline import EvalLoader, TrainLoader
 from mtn_core.data.source import FolderSource, open_source
-from mtn_core.data.veri import load_split
+from mtn_core.data.veri import check_dataset, load_split
 from mtn_core.errors import DataError, RunFolderError
 
 DATA = DataConfig(ids_per_batch=4, images_per_id=4, erasing=0.3, color_jitter=0.2)
@@ -88,9 +88,9 @@ def test_one_decompression_for_36_maps(packed_root, monkeypatch):
     calls = []
 
     class Counting:
-        def decompress(self, data):
+        def stream_reader(self, data):
             calls.append(len(data))
-            return zstandard.ZstdDecompressor().decompress(data)
+            return zstandard.ZstdDecompressor().stream_reader(data)
 
     monkeypatch.setattr(pack_reader, "_decompressor", Counting)
     sample = next(open_pack(split, heatmaps=True, segments=False).samples([1]))
@@ -212,6 +212,17 @@ def test_a_pack_that_was_cut_short_is_an_error(packed_root, suffix, share):
     text = str(error.value)
     assert f"{path.name} has {int(share * size)} bytes, expected {size} bytes" in text
     assert "run mtn pack --overwrite" in text
+
+
+def test_check_looks_at_packs(packed_root):
+    assert check_dataset(packed_root).ok
+    split = load_split(packed_root, "query")
+    touch(split.heatmap_dir(0) / "00.jpg")
+    notes = " ".join(str(n) for n in check_dataset(packed_root).notes)
+    assert "pack_query: not used: heatmaps changed since it was made; run mtn pack" in notes
+    (pack_folder(packed_root, "test") / "shard-000.mindrecord").unlink()
+    (problem,) = check_dataset(packed_root).problems
+    assert "shard-000.mindrecord is missing" in str(problem)
 
 
 def test_a_missing_shard_is_an_error(packed_root):

@@ -65,7 +65,7 @@ def test_maps_are_read_only_where_the_model_uses_them(train, monkeypatch):
 
     read = []
     real = source.read_maps
-    monkeypatch.setattr(source, "read_maps", lambda f, n: read.append(n) or real(f, n))
+    monkeypatch.setattr(source, "read_maps", lambda f, n, out: read.append(n) or real(f, n, out))
     batch = train_batches(train, model=PLAIN)[0]
     assert "heatmaps" not in batch
     assert "segments" not in batch
@@ -301,6 +301,40 @@ def test_closing_leaves_no_thread(train):
     for _ in loader:
         break
     assert threading.active_count() == before
+
+
+def test_a_batch_that_is_kept_is_never_overwritten(train):
+    """Arrays are used again only when no one holds them or a view of them."""
+    with TrainLoader(train, config=DATA, model=PLAIN, seed=0) as loader:
+        views, copies = [], []
+        for epoch in range(4):
+            loader.set_epoch(epoch)
+            for batch in loader:
+                views.append(batch["image"][2:4, ::2])
+                copies.append(views[-1].copy())
+        del batch
+        for view, copy in zip(views, copies, strict=True):
+            np.testing.assert_array_equal(view, copy)
+
+
+def test_arrays_are_used_again(train):
+    with TrainLoader(train, config=DATA, model=PLAIN, seed=0, num_workers=1) as loader:
+        seen = set()
+        for epoch in range(6):
+            loader.set_epoch(epoch)
+            for batch in loader:
+                seen.add(batch["image"].ctypes.data)
+        assert len(seen) < 3 * len(loader)
+
+
+def test_padding_is_empty_also_in_used_arrays(tiny_root):
+    split = load_split(tiny_root, "test")
+    with EvalLoader(split, data=DATA, model=MAPS, batch_size=4, num_workers=1) as loader:
+        for _ in range(3):
+            for batch in loader:
+                padding = batch["index"] < 0
+                for name in ("image", "heatmaps", "segments", "keypoints", "size"):
+                    assert not batch[name][padding].any()
 
 
 def test_a_new_iteration_replaces_an_unfinished_one(train):

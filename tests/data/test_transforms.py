@@ -139,7 +139,9 @@ def test_probabilities_are_what_they_say():
     assert np.mean([a.flip for a in drawn]) == pytest.approx(0.3, abs=0.03)
     assert np.mean([a.shift is not None for a in drawn]) == pytest.approx(0.7, abs=0.03)
     assert np.mean([a.box is not None for a in drawn]) == pytest.approx(0.2, abs=0.03)
-    assert 0.9 <= min(a.brightness for a in drawn) < max(a.contrast for a in drawn) <= 1.1
+    lightness = np.array([a.lightness for a in drawn])
+    assert 0.9 <= lightness.min() < 0.91
+    assert 1.09 < lightness.max() <= 1.1
     off = DataConfig(flip=0, translation=0)
     assert draw_augmentation(np.random.default_rng(0), off) == Augmentation()
 
@@ -206,13 +208,12 @@ def test_nothing_is_changed_in_place():
     for array, copy in zip(arrays, copies, strict=True):
         np.testing.assert_array_equal(array, copy)
     square = random_image(64, 64)
-    result = transform_image(square, 64)
-    result[:] = 0
-    assert square.any(), "not even where nothing is to be done"
+    transform_image(square, 64)[:] = 0
+    np.testing.assert_array_equal(square, random_image(64, 64), "nor where nothing is to be done")
 
 
 def test_results_go_into_the_given_arrays():
-    augmentation = Augmentation(shift=(1 / 64, 2 / 64), flip=True, brightness=1.1)
+    augmentation = Augmentation(shift=(1 / 64, 2 / 64), flip=True, lightness=(1.1, 1.0))
     out = np.empty((64, 64, 3), np.uint8)
     maps = np.empty((36, 64, 64), np.uint8)
     assert transform_image(random_image(), 64, augmentation, out=out) is out
@@ -251,7 +252,7 @@ def test_erased_boxes_stay_inside():
 def test_jitter_changes_lightness_and_keeps_hue():
     gradient = np.zeros((64, 64, 3), np.uint8)
     gradient[..., 0] = np.linspace(40, 160, 64)[None]
-    brighter = transform_image(gradient, 64, Augmentation(brightness=1.2))
+    brighter = transform_image(gradient, 64, Augmentation(lightness=(1.2, 1.0)))
     expected = (gradient * 1.2 + 0.5).astype(np.uint8)
     assert np.abs(brighter.astype(int) - expected).max() <= 1
     assert brighter[..., 1:].max() == 0, "a red car stays red"
