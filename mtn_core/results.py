@@ -16,7 +16,7 @@ import pandas as pd
 
 from mtn_core.data.viewpoint import estimate_viewpoint
 from mtn_core.embeddings import Embeddings
-from mtn_core.errors import RunFolderError
+from mtn_core.errors import RunFolderError, first_offenders
 from mtn_core.files import atomic_folder, atomic_path, write_json
 from mtn_core.metrics.attributes import AttributeAccuracy, attribute_accuracy
 from mtn_core.metrics.labels import separate_unknown_cameras
@@ -137,6 +137,11 @@ class RetrievalResult:
         return self.per_query["ap"].to_numpy()
 
     @property
+    def queries_without_match(self) -> list[str]:
+        """Names of the queries that count in no average."""
+        return self.per_query.loc[self.per_query["num_matches"] == 0, "name"].tolist()
+
+    @property
     def color_accuracy(self) -> float:
         """Share of right colours, each image once; nan where none is known."""
         return self.color.accuracy
@@ -182,6 +187,7 @@ class RetrievalResult:
                 "num_query": self.num_query,
                 "num_query_without_match": self.num_query_without_match,
                 "num_gallery": self.num_gallery,
+                "queries_without_match": self.queries_without_match,
                 "num_images_color_known": self.color.num_images,
                 "num_images_color_unknown": self.color.num_unknown,
                 "num_images_type_known": self.type.num_images,
@@ -257,7 +263,9 @@ class RetrievalResult:
             lines.append(f"{kind} classification accuracy: {_percent(value.seed_protocol)}")
         lines += ["------------------", f"mINP: {_percent(self.mINP)}"]
         lines.append(f"Queries: {self.num_query}, gallery images: {self.num_gallery}")
-        lines.append(f"Queries without a match, in no average: {self.num_query_without_match}")
+        without = self.queries_without_match
+        names = f" ({first_offenders(without)})" if without else ""
+        lines.append(f"Queries without a match, in no average: {len(without)}{names}")
         for kind, value in (("Color", self.color), ("Type", self.type)):
             lines.append(
                 f"{kind} accuracy, each image once: {_percent(value.accuracy)} of "

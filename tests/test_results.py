@@ -86,10 +86,11 @@ def test_unknown_attributes_and_dropped_queries_are_said():
     table = result.format_table()
     assert "Color classification accuracy: unknown" in table
     assert "unknown and not counted: 4" in table
-    assert "Queries without a match, in no average: 1" in table
+    assert "Queries without a match, in no average: 1 (z)" in table
     data = result.to_json_dict()
     assert data["color_accuracy"] is None
     assert data["num_query_without_match"] == 1
+    assert data["queries_without_match"] == ["z"]
     json.dumps(data, allow_nan=False)
 
 
