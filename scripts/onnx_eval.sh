@@ -4,27 +4,34 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 device=${1:-CPU}
-script=run_onnx_eval_${device,,}.sh
+lower=${device,,}
 usage() {
   cat >&2 <<TEXT
-Usage: bash scripts/$script DATASET_NAME ONNX_PATH DEVICE_ID HEATMAP_SEGMENT
+usage: bash scripts/run_onnx_eval_$lower.sh DATASET_NAME ONNX_PATH DEVICE_ID HEATMAP_SEGMENT
   DATASET_NAME     the folder that holds veri/
   ONNX_PATH        file that \`mtn export\` wrote
   DEVICE_ID        which device, 0 on CPU
   HEATMAP_SEGMENT  what the network sees beside RGB: h heatmaps, s segments, hs both, n neither
-Example: bash scripts/$script ./data/ ./MultiTask_export_segment.onnx 0 s
+Environment: RUN_DIR (run folder), EXTRA_ARGS (further \`mtn eval-onnx\` arguments)
+Example: bash scripts/run_onnx_eval_$lower.sh ./data/ ./MultiTask_export_segment.onnx 0 s
 TEXT
+  echo "error: $1" >&2
+  exit 2
 }
 
-if [[ $# -ne 5 || ! $4 =~ ^[0-9]+$ ]]; then usage; exit 2; fi
+[[ $# -eq 5 ]] || usage "expected 4 arguments, got $(($# - 1))"
+[[ $4 =~ ^[0-9]+$ ]] || usage "DEVICE_ID must be a number, got $4"
 case $5 in
-  h) heatmaps=True segments=False ;;
-  s) heatmaps=False segments=True ;;
-  hs | sh) heatmaps=True segments=True ;;
-  n) heatmaps=False segments=False ;;
-  *) usage; exit 2 ;;
+  h) maps=(--heatmapaware True --segmentaware False) ;;
+  s) maps=(--heatmapaware False --segmentaware True) ;;
+  hs | sh) maps=(--heatmapaware True --segmentaware True) ;;
+  n) maps=(--heatmapaware False --segmentaware False) ;;
+  *) usage "HEATMAP_SEGMENT must be h, s, hs or n, got $5" ;;
 esac
+read -r -a extra <<<"${EXTRA_ARGS:-}"
+if [[ -n ${RUN_DIR:-} ]]; then extra+=(--out "$RUN_DIR"); fi
 
-exec "$PYTHON" "$REPOSITORY/scripts/eval_onnx.py" --root "$2" --onnx_path "$3" \
-  --device_target "$device" --device_id "$4" \
-  --heatmapaware "$heatmaps" --segmentaware "$segments"
+# Output goes to the log and to the terminal; with pipefail the exit code is the job's.
+"$PYTHON" "$REPOSITORY/scripts/eval_onnx.py" --root "$2" --onnx_path "$3" \
+  --device_target "$device" --device_id "$4" "${maps[@]}" "${extra[@]}" 2>&1 |
+  tee "eval_onnx_$lower.log"

@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 usage() {
   cat >&2 <<TEXT
-Usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH NEED_PREPROCESS DEVICE_TARGET \\
+usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH NEED_PREPROCESS DEVICE_TARGET \\
          [DEVICE_ID] NEED_HEATMAP NEED_SEGMENT
   MINDIR_PATH      exported .mindir; the .onnx file and model.json of its export lie beside it
   DATASET_PATH     the folder that holds veri/

@@ -52,7 +52,7 @@ def replaced(arguments, at, value):
 def test_infer_usage(run, tmp_path, arguments):
     done = run("run_infer_310.sh", *arguments)
     assert done.returncode == 2
-    assert "Usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH" in done.stderr
+    assert "usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH" in done.stderr
     assert done.calls == [] and not (tmp_path / "infer_310").exists()
 
 
@@ -92,6 +92,13 @@ def test_onnx_eval_arguments(run, device, maps, heatmaps, segments):
     )
 
 
+def test_onnx_eval_log_and_run_folder(run, tmp_path):
+    done = run("run_onnx_eval_cpu.sh", *EVAL, RUN_DIR="my_run", EXTRA_ARGS="--batch_size 4")
+    assert done.returncode == 0
+    assert done.calls[0].endswith("--segmentaware True --batch_size 4 --out my_run")
+    assert (tmp_path / "eval_onnx_cpu.log").is_file()
+
+
 @pytest.mark.parametrize("device", ["gpu", "cpu"])
 @pytest.mark.parametrize(
     "arguments", [[], EVAL[:3], [*EVAL, "x"], replaced(EVAL, 2, "a"), replaced(EVAL, 3, "k")]
@@ -99,7 +106,8 @@ def test_onnx_eval_arguments(run, device, maps, heatmaps, segments):
 def test_onnx_eval_usage(run, device, arguments):
     done = run(f"run_onnx_eval_{device}.sh", *arguments)
     assert done.returncode == 2 and done.calls == []
-    assert f"Usage: bash scripts/run_onnx_eval_{device}.sh DATASET_NAME ONNX_PATH" in done.stderr
+    assert "error: " in done.stderr
+    assert f"usage: bash scripts/run_onnx_eval_{device}.sh DATASET_NAME ONNX_PATH" in done.stderr
 
 
 def test_build_usage(repository):
