@@ -18,6 +18,12 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     report.add_argument("--root", type=Path, help="data root to read crops from")
     report.add_argument("--title", help="page title; by default it names the runs")
     report.add_argument("--top", type=int, default=10, help="images in a rank list (10)")
+    report.add_argument(
+        "--attention",
+        action="store_true",
+        help="compute attention maps of the worst and best rank lists first (loads the network)",
+    )
+    report.add_argument("--ckpt_path", type=Path, help="for --attention of a single run")
     report.set_defaults(run=run_report)
 
     search = subparsers.add_parser("search", help="where was this vehicle seen, by a run's gallery")
@@ -35,11 +41,27 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run_report(args: argparse.Namespace) -> int:
     """Write a report and say where it is."""
+    from mtn_core.errors import ConfigError
     from mtn_core.report import write_report
 
+    if args.ckpt_path and (not args.attention or len(args.runs) > 1):
+        raise ConfigError("--ckpt_path goes with --attention and a single run")
+    if args.attention:
+        _write_attention(args)
     path = write_report(args.runs, args.out, root=args.root, title=args.title, top_k=args.top)
     print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
+
+
+def _write_attention(args: argparse.Namespace) -> None:
+    from mtn_core.engine.attention import write_run_attention
+    from mtn_core.engine.crop import find_checkpoint
+    from mtn_core.engine.device import setup_device
+
+    setup_device("CPU")
+    for run in args.runs:
+        ckpt_path = args.ckpt_path or find_checkpoint(run)
+        print(f"attention maps: {write_run_attention(run, ckpt_path, root=args.root)}")
 
 
 def run_search(args: argparse.Namespace) -> int:

@@ -171,7 +171,7 @@ def _attribute_table(
         Column("True", filter=True),
         Column("Predicted", filter=True),
         Column("Images", number=True),
-        Column("Share of the class", number=True),
+        Column("Share", number=True),
         Column("Surest mistake", number=True),
     ]
     return Table(f"Mistakes of the {word}", columns, rows, tall=len(rows) > 8)

@@ -31,6 +31,7 @@ _INK_SETTINGS = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
+    "savefig.bbox": "standard",  # the layout already fits; measuring again costs a second drawing
 }
 
 

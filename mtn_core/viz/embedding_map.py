@@ -12,6 +12,7 @@ from mtn_core.viz.style import OKABE_ITO
 
 Method = Literal["pca", "tsne", "umap"]
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+_TSNE_STEPS = 500
 _PCA_WIDTH = 50  # what t-SNE and UMAP are given; more only slows them down
 
 
@@ -52,10 +53,13 @@ def project_embeddings(
     if method == "umap":
         return _project_umap(reduced, seed)
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     perplexity = min(30.0, (len(features) - 1) / 3)
-    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
-    return tsne.fit_transform(reduced).astype(np.float64)
+    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, max_iter=_TSNE_STEPS)
+    # Its steps are short: on a busy machine several threads wait for each other most of the time.
+    with threadpool_limits(1, user_api="openmp"):
+        return tsne.fit_transform(reduced).astype(np.float64)
 
 
 def _project_umap(features: np.ndarray, seed: int) -> np.ndarray:

@@ -76,8 +76,8 @@ def plot_throughput(ax: Axes, frame: pd.DataFrame, *, title: str = "") -> Axes:
     ax.set_ylim(bottom=0)
     waiting = ""
     if "data_wait_ms" in frame:
-        waiting = f", median wait for data {np.nanmedian(frame['data_wait_ms']):.0f} ms a step"
-    ax.set_title(f"{title or 'Throughput'}: median {median:.0f} images/s{waiting}")
+        waiting = f", {np.nanmedian(frame['data_wait_ms']):.0f} ms wait for data a step"
+    ax.set_title(f"{title or 'Speed'}: {median:.0f} images/s{waiting}")
     return ax
 
 

@@ -56,20 +56,12 @@ def plot_distance_histogram(
         ax.stairs(density, edges, color=mark.color, fill=True, alpha=0.25, hatch=hatch)
         ax.stairs(density, edges, color=mark.color, linewidth=1.6, label=label)
     if threshold is not None and np.isfinite(threshold):
-        ax.axvline(threshold, color="0.4", linestyle="--", linewidth=1.2)
-        ax.annotate(
-            f"equal error at {threshold:.2f}",
-            (threshold, 0.97),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="top",
-            fontsize=8,
-        )
+        label = f"equal-error threshold {threshold:.2f}"
+        ax.axvline(threshold, color="0.4", linestyle="--", linewidth=1.2, label=label)
     used = np.flatnonzero(histogram["positive"] + histogram["negative"])
     if len(used):
         ax.set_xlim(edges[max(0, used[0] - 1)], edges[min(len(edges) - 1, used[-1] + 2)])
-    ax.set_ylim(0, ax.get_ylim()[1] * 1.25)  # room for the legend above the curves
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.35)  # room for the legend above the curves
     ax.set(xlabel="distance", ylabel="density", title="Distances of pairs", yticks=[])
     ax.legend(loc="upper right")
     return ax
