@@ -143,6 +143,40 @@ def search(
     )
 
 
+def onnx_embedder(
+    run_dir: str | Path,
+    onnx_path: str | Path,
+    *,
+    device_target: str = "CPU",
+    device_id: int = 0,
+) -> Callable[[Path], np.ndarray]:
+    """An ``embed`` for :func:`search` that runs an exported model; MindSpore is not needed.
+
+    The crop is embedded without keypoints and maps, which a new crop does not have.
+
+    Args:
+        run_dir: Run folder that will be searched.
+        onnx_path: Exported from the checkpoint that made the run's embeddings.
+        device_target: ``CPU`` or ``GPU``.
+        device_id: CUDA device.
+
+    Raises:
+        DataError: The model was exported from another checkpoint.
+    """
+    from mtn_core.export.onnx_session import OnnxModel
+
+    model = OnnxModel(onnx_path, device_target=device_target, device_id=device_id)
+    wanted = _results_of(Path(run_dir)).get("checkpoint_sha256")
+    if wanted is not None and model.spec.checkpoint_sha256 != wanted:
+        raise DataError(
+            f"{onnx_path} was exported from checkpoint {model.spec.checkpoint_sha256[:12]}, but "
+            f"the embeddings of {run_dir} were made by {wanted[:12]}: their distances mean "
+            "nothing. Export the run's checkpoint, or evaluate this model into a run of its own "
+            "(`mtn eval-onnx`)"
+        )
+    return lambda image: model.embed_images([image])[0]
+
+
 class Gallery:
     """The gallery of a run, ready to be searched.
 
@@ -175,11 +209,7 @@ class Gallery:
                 f"{run_dir} has no {GALLERY_FILE} to search in; `mtn eval --out {run_dir}` makes it"
             )
         if metric is None:
-            try:
-                results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
-                metric = results["protocol"]["metric"]
-            except (OSError, ValueError, KeyError, TypeError):
-                metric = "euclidean"
+            metric = _results_of(run_dir).get("protocol", {}).get("metric", "euclidean")
         return cls(path, metric)
 
     def __len__(self) -> int:
@@ -243,6 +273,14 @@ class Gallery:
             faiss.write_index(index, str(temporary))
         write_json(folder / INDEX_KEY_FILE, key)
         return index
+
+
+def _results_of(run_dir: Path) -> dict[str, Any]:
+    try:
+        results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return results if isinstance(results, dict) else {}
 
 
 def _normalised(features: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from mtn_core import search as search_module
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.results import Embeddings
-from mtn_core.search import search
+from mtn_core.search import onnx_embedder, search
 
 
 @pytest.fixture
@@ -110,6 +111,26 @@ def test_index_is_kept_and_not_used_for_other_embeddings(faiss, run_dir, feature
     assert search(run_dir, embedding=features[0]).hits["row"].iloc[0] == 299
     (run_dir / "gallery.faiss").write_bytes(b"broken")
     assert search(run_dir, embedding=features[0]).hits["row"].iloc[0] == 299
+
+
+def test_exported_model_embeds_the_crop(run_dir, features, tmp_path, monkeypatch):
+    class Model:
+        def __init__(self, path, **settings):
+            self.spec = SimpleNamespace(checkpoint_sha256="ab" * 32)
+
+        def embed_images(self, images):
+            assert images == [tmp_path / "crop.jpg"]
+            return features[[12]]
+
+    onnx_session = pytest.importorskip("mtn_core.export.onnx_session")
+    monkeypatch.setattr(onnx_session, "OnnxModel", Model)
+    (tmp_path / "crop.jpg").write_bytes(b"")
+    (run_dir / "results.json").write_text(json.dumps({"checkpoint_sha256": "ab" * 32}))
+    answer = search(run_dir, tmp_path / "crop.jpg", embed=onnx_embedder(run_dir, "m.onnx"))
+    assert answer.hits["row"].iloc[0] == 12
+    (run_dir / "results.json").write_text(json.dumps({"checkpoint_sha256": "cd" * 32}))
+    with pytest.raises(DataError, match="exported from checkpoint abababab.*made by cdcdcd"):
+        onnx_embedder(run_dir, "m.onnx")
 
 
 def test_without_faiss_search_stays_exact(run_dir, features, monkeypatch):
