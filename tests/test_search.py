@@ -122,14 +122,15 @@ def test_exported_model_embeds_the_crop(run_dir, features, tmp_path, monkeypatch
             assert images == [tmp_path / "crop.jpg"]
             return features[[12]]
 
-    onnx_session = pytest.importorskip("mtn_core.export.onnx_session")
+    from mtn_core.export import onnx_session
+
     monkeypatch.setattr(onnx_session, "OnnxModel", Model)
     (tmp_path / "crop.jpg").write_bytes(b"")
     (run_dir / "results.json").write_text(json.dumps({"checkpoint_sha256": "ab" * 32}))
     answer = search(run_dir, tmp_path / "crop.jpg", embed=onnx_embedder(run_dir, "m.onnx"))
     assert answer.hits["row"].iloc[0] == 12
     (run_dir / "results.json").write_text(json.dumps({"checkpoint_sha256": "cd" * 32}))
-    with pytest.raises(DataError, match="exported from checkpoint abababab.*made by cdcdcd"):
+    with pytest.raises(DataError, match=r"exported from checkpoint abababab.*made by cdcdcd"):
         onnx_embedder(run_dir, "m.onnx")
 
 
