@@ -148,8 +148,8 @@ def _wait(process: subprocess.Popen, log_dir: Path) -> int:
                 logger.error("%s", _explain(log_dir, ranks))
             return code
         if ranks:
-            time.sleep(2)  # others may fail for reasons of their own; let them say so
-            logger.error("%s; ending the other processes", _explain(log_dir, failed_ranks(log_dir)))
+            # msrun ends the others as soon as it notices; the first one is the cause.
+            logger.error("%s; ending the other processes", _explain(log_dir, ranks))
             _end_group(process)
             return 1
         time.sleep(_POLL_SECONDS)

@@ -60,7 +60,10 @@ def setup_device(target: str = "CPU", device_id: int = 0, *, distribute: bool = 
         else:
             ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
-        raise DeviceError(_missing(target, device_id, str(error).splitlines()[0])) from error
+        # Once something has been computed, the device stays what it is; that may be the one wanted.
+        current = ms.get_context("device_target"), ms.get_context("device_id")
+        if distribute or current != (target, 0 if target == "CPU" else device_id):
+            raise DeviceError(_missing(target, device_id, str(error).splitlines()[0])) from error
     if not distribute:
         return Device(target, device_id)
     if not (os.environ.get("MS_ROLE") or os.environ.get("RANK_TABLE_FILE")):
