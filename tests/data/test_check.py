@@ -178,6 +178,8 @@ def test_only_what_the_run_needs_is_demanded(tiny_root):
         shutil.rmtree(tiny_root / "veri" / f"{kind}_train")
     split = load_split(tiny_root, "train")
     check_needed_files(split, heatmaps=False, segments=False)
+    with EvalLoader(split, data=DataConfig(), model=ModelConfig(), batch_size=4) as loader:
+        assert len(list(loader)) == 5
     for needs in ({"heatmaps": True, "segments": False}, {"heatmaps": False, "segments": True}):
         with pytest.raises(DataError, match=r"folder is missing, but (heatmap|segment)s are"):
             check_needed_files(split, **needs)
