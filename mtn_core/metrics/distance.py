@@ -161,8 +161,10 @@ class BlockDistances(KeyBlocks):
             query, gallery = query.astype(np.float64), gallery.astype(np.float64)
         elif metric == "euclidean":
             query, gallery = _centred(query, gallery)
-        # Sums in float64, or a vector of large float32 numbers would have an infinite length.
         query_norm2, gallery_norm2 = _squared_norms(query), _squared_norms(gallery)
+        if not _fit(query_norm2, gallery_norm2):
+            query, gallery = query.astype(np.float64), gallery.astype(np.float64)
+            query_norm2, gallery_norm2 = _squared_norms(query), _squared_norms(gallery)
         if metric == "cosine":
             self._query_scale = _reciprocal_length(query_norm2).astype(query.dtype)
             self._gallery_scale = _reciprocal_length(gallery_norm2).astype(query.dtype)
@@ -218,8 +220,8 @@ def pair_distances(query: np.ndarray, gallery: np.ndarray, metric: str = "euclid
         return np.sqrt(((query - gallery) ** 2).sum(axis=1))
     if metric != "cosine":
         raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
-    query = query * _reciprocal_length(_squared_norms(query))[:, None]
-    gallery = gallery * _reciprocal_length(_squared_norms(gallery))[:, None]
+    query = query * _reciprocal_length(np.square(query).sum(axis=1))[:, None]
+    gallery = gallery * _reciprocal_length(np.square(gallery).sum(axis=1))[:, None]
     return np.maximum(1 - (query * gallery).sum(axis=1), 0)
 
 
@@ -231,13 +233,15 @@ def num_workers() -> int:
 
 
 def _squared_norms(array: np.ndarray) -> np.ndarray:
-    if array.dtype == np.float64:
+    with np.errstate(over="ignore"):
         return np.einsum("ij,ij->i", array, array)
-    norms = np.einsum("ij,ij->i", array, array).astype(np.float64)
-    large = ~np.isfinite(norms)
-    if large.any():
-        norms[large] = np.square(array[large].astype(np.float64)).sum(axis=1)
-    return norms
+
+
+def _fit(*norms: np.ndarray) -> bool:
+    """Whether squared lengths, and sums of them, neither overflow nor vanish in their type."""
+    limits = np.finfo(norms[0].dtype)
+    largest = max(float(norm.max()) for norm in norms)
+    return limits.tiny / limits.eps < largest < limits.max / 8
 
 
 def _reciprocal_length(norm2: np.ndarray) -> np.ndarray:

@@ -253,9 +253,18 @@ def test_bad_input(change, message):
     evaluate(**GOOD)
 
 
-def test_finite_but_huge_embeddings_are_accepted():
-    query = np.full((1, 4), 3e38, np.float32)
-    result = evaluate(
-        query, np.array([[3e38] * 4, [1e38] * 4], np.float32), [1], [2, 1], [1], [2, 2]
-    )
-    assert result.first_match_rank.tolist() == [2]
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("exact_work", [0, 1e12])
+def test_tiny_and_huge_embeddings_keep_their_order(monkeypatch, scale, metric, exact_work):
+    """In float32 their squares would vanish or overflow."""
+    monkeypatch.setattr(distance, "EXACT_WORK", exact_work)
+    rng = np.random.default_rng(0)
+    query, gallery = rng.standard_normal((6, 5)), rng.standard_normal((40, 5))
+    ids = rng.integers(0, 3, 6), rng.integers(0, 3, 40), np.ones(6, int), np.full(40, 2)
+    wanted = evaluate(query, gallery, *ids, metric=metric)
+    scaled = [(a * scale).astype(np.float32) for a in (query, gallery)]
+    result = evaluate(*scaled, *ids, metric=metric)
+    np.testing.assert_allclose(result.ap, wanted.ap)
+    unit = scale if metric == "euclidean" else 1
+    np.testing.assert_allclose(result.nearest_distance, wanted.nearest_distance * unit, rtol=1e-5)
