@@ -73,7 +73,7 @@ def create_cameras(seed: int) -> tuple[Camera, ...]:
         height = rng.uniform(5.2, 8.0)
         distance = height / np.sin(pitch)
         pixels_per_metre = rng.uniform(42, 78)
-        warm = rng.normal(0, 0.13)
+        warm = rng.normal(0, 0.16)
         green = rng.normal(0, 0.04)
         azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(25, 70))
         sun = (
@@ -89,7 +89,7 @@ def create_cameras(seed: int) -> tuple[Camera, ...]:
                 focal=pixels_per_metre * distance,
                 road=2 * np.pi * order[index] / NUM_CAMERAS + rng.normal(0, 0.08),
                 white_balance=(float(np.exp(warm)), float(np.exp(green)), float(np.exp(-warm))),
-                exposure=float(np.exp(rng.normal(0.0, 0.38))),
+                exposure=float(np.exp(rng.normal(0.0, 0.45))),
                 blur=rng.uniform(0.3, 0.9),
                 noise=rng.uniform(0.8, 5.0),
                 detail=rng.uniform(0.6, 1.0),

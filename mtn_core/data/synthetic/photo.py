@@ -39,7 +39,7 @@ def take_photo(vehicle: Vehicle, shot: Shot, camera: Camera, seed: int) -> Photo
     track = np.random.default_rng([seed, shot.pid, shot.camid])
     rng = np.random.default_rng([seed, shot.pid, shot.camid, shot.frame])
     view = _place(vehicle, shot, camera, track, rng)
-    gain = float(np.exp(track.normal(0, 0.15)))
+    gain = float(np.exp(track.normal(0, 0.22)))
     window = _frame(vehicle, view, rng)
     fine = window.scaled(np.clip(_FINE_WIDTH / window.width, 1.25, _FINEST))
     neighbour = find_neighbour(vehicle, view, window, seed, rng)
