@@ -12,9 +12,12 @@ from mtn_core.engine.device import Device
 from mtn_core.engine.evaluate import evaluate_checkpoint, evaluate_into_run
 from mtn_core.engine.multitask import train
 from mtn_core.files import write_text
+from mtn_core.pose.result import PoseResult
 from mtn_core.results import RetrievalResult
 
 TABLE_FILE = "payoff.csv"
+EXACT, PREDICTED, WITHOUT = "exact pose", "predicted pose", "no pose"
+EXACT_ON_PREDICTED = "exact in training, predicted in the test"
 NO_POSE = {"model.heatmaps": False, "model.segments": False, "model.keypoints": False}
 COLUMNS = ("pose", "seed", "mAP", "rank1", "color_accuracy", "type_accuracy", "minutes")
 
@@ -39,11 +42,11 @@ def list_variants(
 ) -> list[PoseVariant]:
     """Exact pose (where ``root`` has it), predicted pose, no pose."""
     root, predicted_root = Path(root), Path(predicted_root)
-    variants = [PoseVariant("exact pose", root)] if exact else []
+    variants = [PoseVariant(EXACT, root)] if exact else []
     return [
         *variants,
-        PoseVariant("predicted pose", predicted_root),
-        PoseVariant("no pose", root, use_pose=False),
+        PoseVariant(PREDICTED, predicted_root),
+        PoseVariant(WITHOUT, root, use_pose=False),
     ]
 
 
@@ -99,11 +102,42 @@ def compare_variants(
             echo(_describe(rows[-1]))
         mixed = _evaluate_exact_on_predicted(variants, checkpoints, device)
         if mixed is not None:
-            rows.append(_row("exact in training, predicted in the test", seed, mixed, 0.0))
+            rows.append(_row(EXACT_ON_PREDICTED, seed, mixed, 0.0))
             echo(_describe(rows[-1]))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_text(out / TABLE_FILE, table.to_csv(index=False))
     return table
+
+
+def compare_at_test_time(
+    ckpt_path: str | Path, root: str | Path, predicted_root: str | Path, device: Device
+) -> pd.DataFrame:
+    """One trained MultiTaskNet on exact and on predicted pose.
+
+    Args:
+        ckpt_path: Trained on exact pose.
+        root: Data with exact pose.
+        predicted_root: The same images with predicted pose.
+        device: From :func:`mtn_core.engine.device.setup_device`.
+
+    Returns:
+        Index ``exact pose``, ``predicted pose``; columns ``mAP, rank1, color_accuracy,
+        type_accuracy``; empty where there is no such checkpoint.
+    """
+    columns = list(COLUMNS[2:-1])
+    if not Path(ckpt_path).is_file():
+        return pd.DataFrame(columns=columns)
+    rows = {
+        name: _row(name, 0, evaluate_checkpoint(Path(ckpt_path), Path(folder), device), 0.0)
+        for name, folder in ((EXACT, root), (PREDICTED, predicted_root))
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")[columns].astype(float)
+
+
+def pck_column(result: PoseResult, threshold: float = 0.1) -> dict[str, float]:
+    """PCK of the pose that each row of the table was tested with, for those that have one."""
+    predicted = result.errors.pck(threshold)
+    return {EXACT: 1.0, PREDICTED: predicted, EXACT_ON_PREDICTED: predicted}
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
@@ -118,9 +152,9 @@ def _evaluate_exact_on_predicted(
     variants: Sequence[PoseVariant], checkpoints: dict[str, Path], device: Device
 ) -> RetrievalResult | None:
     roots = {variant.name: variant.root for variant in variants}
-    if not {"exact pose", "predicted pose"} <= roots.keys():
+    if not {EXACT, PREDICTED} <= roots.keys():
         return None
-    return evaluate_checkpoint(checkpoints["exact pose"], roots["predicted pose"], device)
+    return evaluate_checkpoint(checkpoints[EXACT], roots[PREDICTED], device)
 
 
 def _row(name: str, seed: int, result: RetrievalResult, minutes: float) -> dict[str, object]:

@@ -1,16 +1,24 @@
 """Figures of PoseEstNet: predictions over crops, and the share of keypoints that it finds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from mtn_core.data.images import read_image
-from mtn_core.data.vehicle import KEYPOINT_NAMES, SEGMENT_MIN_CONFIDENCE
+from mtn_core.data.source import read_maps
+from mtn_core.data.transforms import used_segments
+from mtn_core.data.vehicle import (
+    KEYPOINT_NAMES,
+    NUM_KEYPOINTS,
+    NUM_SEGMENTS,
+    SEGMENT_MIN_CONFIDENCE,
+)
+from mtn_core.data.veri import Split
 from mtn_core.pose.metrics import KEYPOINT_GROUPS, PoseErrors
 from mtn_core.pose.result import PoseResult
 from mtn_core.viz.overlay import draw_keypoints
-from mtn_core.viz.samples import draw_caption, draw_cells
+from mtn_core.viz.samples import draw_caption, draw_cells, draw_maps
 from mtn_core.viz.style import OKABE_ITO, WRONG
 
 _GROUP_COLORS = {
@@ -24,9 +32,9 @@ _GROUP_COLORS = {
 def draw_predictions(
     ax: Axes, result: PoseResult, rows: Sequence[int], *, columns: int = 6, title: str = ""
 ) -> Axes:
-    """Crops with what was predicted, and lines to where the visible keypoints really are.
+    """Crops with predictions of their visible keypoints, and lines to where these really are.
 
-    Circles are the car's left side, triangles its right; keypoints of confidence 0.5 or more.
+    Circles are the car's left side, triangles its right.
 
     Args:
         ax: Where to draw.
@@ -46,12 +54,61 @@ def draw_predictions(
         for found, label in zip(result.keypoints[row, seen], result.labels[row, seen], strict=True):
             line = np.stack([start + found[:2] * scale, start + label[:2] * scale])
             ax.plot(*line.T, color=WRONG.color, linewidth=0.8, zorder=1.8)
-        draw_keypoints(ax, extent, result.keypoints[row], (width, height))
+        # Unsure ones are drawn as well: they are what the lines belong to.
+        points = np.column_stack([result.keypoints[row, :, :2], seen])
+        draw_keypoints(ax, extent, points, (width, height))
         if seen.any():
             error = result.errors.distance[row, seen].mean()
             draw_caption(ax, extent, f"{seen.sum()} visible, off by {error:.1%}")
     ax.set_title(f"{title or 'Predictions'}: {len(rows)} of {len(result.names)} crops")
     return ax
+
+
+def draw_pose_batch(
+    ax: Axes, batch: Mapping[str, np.ndarray], heatmap_size: int, *, count: int = 12
+) -> Axes:
+    """A training batch as PoseEstNet gets it, with the keypoints that it is to find as visible.
+
+    Args:
+        ax: Where to draw.
+        batch: From :class:`mtn_core.pose.loader.PoseTrainLoader`.
+        heatmap_size: Side of the heatmaps, in whose pixels the targets are.
+        count: Crops to show.
+    """
+    images = list(batch["image"][:count])
+    boxes = draw_cells(ax, images, min(6, len(images)), caption_lines=1)
+    for target, extent in zip(batch["target"], boxes, strict=False):
+        x, y = (target[:, :2].T + 0.5) / heatmap_size
+        # Weight 1 is a visible keypoint; what is hidden or outside is not drawn.
+        points = np.column_stack([x, y, target[:, 3] >= 1])
+        draw_keypoints(ax, extent, points, (1, 1))
+        hidden = int(((target[:, 3] > 0) & (target[:, 3] < 1)).sum())
+        draw_caption(ax, extent, f"{int((target[:, 3] >= 1).sum())} visible, {hidden} other")
+    ax.set_title(f"{len(images)} of {len(batch['image'])} crops of a batch, augmented")
+    return ax
+
+
+def draw_map_comparison(axes: Sequence[Axes], exact: Split, predicted: Split, row: int) -> None:
+    """Heatmaps and segments of one image, exact and predicted, down a column of four axes.
+
+    Args:
+        axes: Four: exact heatmaps, predicted heatmaps, exact segments, predicted segments.
+        exact: Split with the given maps.
+        predicted: The same split of the root that `mtn trans` wrote.
+        row: Which image.
+    """
+    image = read_image(exact.image_path(row))
+    for position, (folder, count) in enumerate(
+        (("heatmap_dir", NUM_KEYPOINTS), ("segment_dir", NUM_SEGMENTS))
+    ):
+        for offset, (split, word) in enumerate(((exact, "exact"), (predicted, "predicted"))):
+            maps = read_maps(getattr(split, folder)(row), count)
+            kind = "segments" if position else "heatmaps"
+            if position:
+                maps = maps * used_segments(split.keypoints[row])[:, None, None]
+            draw_maps(
+                axes[2 * position + offset], image, maps, segments=bool(position), title=""
+            ).set_title(f"{word} {kind}", fontsize=7)
 
 
 def plot_pck_curves(ax: Axes, errors: PoseErrors, *, largest: float = 0.2, title: str = "") -> Axes:
@@ -105,8 +162,8 @@ def plot_pck_by_keypoint(
     ax.set_yticks(range(half), names)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel=f"PCK@{threshold:g}")
-    ax.legend(loc="lower left")
-    ax.set_title(title or f"By keypoint, {len(errors.visible)} crops")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    ax.set_title(title or f"By keypoint, {len(errors.visible)} crops", pad=22)
     return ax
 
 
