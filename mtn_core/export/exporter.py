@@ -28,6 +28,7 @@ from mtn_core.export.model_json import (
 )
 from mtn_core.export.onnx_pixels import add_preprocessing
 from mtn_core.export.onnx_session import OnnxModel
+from mtn_core.export.writing import explain_full_disk
 from mtn_core.files import sha256_of
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
@@ -107,12 +108,13 @@ def export_checkpoint(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        spec = _Exporter(checkpoint, spec, work, options, echo).run(formats)
-        spec.write(work)
-        write_model_card(spec, work / MODEL_CARD)
-        # model.json comes last: where it is, the rest is complete.
-        for name in (*spec.files, MODEL_CARD, MODEL_JSON):
-            (work / name).replace(out / name)
+        with explain_full_disk(out):
+            spec = _Exporter(checkpoint, spec, work, options, echo).run(formats)
+            spec.write(work)
+            write_model_card(spec, work / MODEL_CARD)
+            # model.json comes last: where it is, the rest is complete.
+            for name in (*spec.files, MODEL_CARD, MODEL_JSON):
+                (work / name).replace(out / name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return spec

@@ -1,5 +1,6 @@
 """The full evaluation through onnxruntime; MindSpore is not needed."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mtn_core.data.pipeline import EvalLoader
 from mtn_core.data.veri import Split, load_split
 from mtn_core.export.model_json import ModelSpec, check_flags
 from mtn_core.export.onnx_session import OnnxModel
+from mtn_core.export.writing import explain_full_disk
 from mtn_core.files import sha256_of
 from mtn_core.results import Embeddings, RetrievalResult
 from mtn_core.runs import (
@@ -53,7 +55,7 @@ def embed_split(
             loader,
             desc=f"embedding {split.name}",
             unit="batch",
-            disable=None if progress else True,
+            disable=None if progress and not os.environ.get("TQDM_DISABLE") else True,
             leave=False,
         )
         for batch in bar:
@@ -170,5 +172,6 @@ def evaluate_onnx_into_run(
         checkpoint=str(onnx_path),
     )
     result = evaluate_onnx(model, root, batch_size=batch_size)
-    result.save(out)
+    with explain_full_disk(out):
+        result.save(out)
     return result

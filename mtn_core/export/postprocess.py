@@ -16,6 +16,7 @@ from mtn_core.export.preprocess import (
     load_model_of,
     read_labels,
 )
+from mtn_core.export.writing import explain_full_disk
 from mtn_core.results import Embeddings, RetrievalResult
 from mtn_core.runs import claim_run_folder, describe_environment, write_run_context
 
@@ -103,7 +104,8 @@ def evaluate_results_into_run(
         environment=describe_environment(target="MindSpore Lite"),
         command="postprocess",
     )
-    result.save(out)
+    with explain_full_disk(out):
+        result.save(out)
     return result
 
 

@@ -6,6 +6,7 @@ labels, so that post-processing knows sizes and classes.
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mtn_core.errors import DataError, RunFolderError
 from mtn_core.export.host_input import image_stack
 from mtn_core.export.model_json import KEYPOINTS, MODEL_JSON, ModelSpec, parse_spec
 from mtn_core.export.onnx_eval import can_read_packs
+from mtn_core.export.writing import explain_full_disk
 from mtn_core.files import atomic_folder
 
 # The program's name of a split, and the layout's.
@@ -66,6 +68,7 @@ def write_inputs(
         _check_replaceable(folder, overwrite)
     _check_space(spec, sum(map(len, splits.values())), result_dir)
     with (
+        explain_full_disk(result_dir),
         atomic_folder(result_dir, overwrite=overwrite) as results,
         atomic_folder(label_dir, overwrite=overwrite) as labels,
     ):
@@ -154,7 +157,8 @@ def _write_split(spec: ModelSpec, name: str, split: Split, folder: Path, progres
         packed=can_read_packs(),
     )
     with loader:
-        bar = tqdm(loader, desc=name, unit="batch", leave=False, disable=None if progress else True)
+        quiet = not progress or os.environ.get("TQDM_DISABLE")
+        bar = tqdm(loader, desc=name, unit="batch", leave=False, disable=True if quiet else None)
         for batch in bar:
             stacks = image_stack(batch, spec)
             for at, row in enumerate(batch["index"].tolist()):

@@ -123,24 +123,57 @@ def test_evaluation_without_mindspore(exported, smoke_root, reference, tmp_path)
     assert done.stdout.strip() == reference.format_table().strip()
 
 
-def test_a_crop_is_found_without_mindspore(tiny_export, smoke_root, tmp_path):
-    evaluate_onnx_into_run(tiny_export.path, smoke_root, tmp_path / "run")
-    done = run_without_mindspore(
-        """
-from mtn_core.data.veri import load_split
-from mtn_core.export.onnx_session import OnnxModel
-from mtn_core.search import search
-model = OnnxModel(sys.argv[1])
-split = load_split(sys.argv[2], "test")
-pick = model.embed_images([split.image_path(5)], split.keypoints[5:6])
-nearest = search(sys.argv[3], embedding=pick[0], top=3).hits.iloc[0]
-print(nearest["name"], split.frame["name"][5], nearest["distance"] < 1e-3)
-assert "mindspore" not in sys.modules
-""",
-        str(tiny_export.path),
-        str(smoke_root),
-        str(tmp_path / "run"),
+@pytest.fixture(scope="module")
+def saved_run(exported, smoke_root, tmp_path_factory):
+    """A run folder that the exported file was evaluated into."""
+    out = tmp_path_factory.mktemp("saved") / "run"
+    evaluate_onnx_into_run(
+        exported.folder / "MultiTask_export_segment_pixels.onnx", smoke_root, out
     )
+    return out
+
+
+def test_search_without_mindspore(exported, smoke_root, saved_run, repository, tmp_path):
+    """A gallery crop, with its pose, finds itself at distance 0; a copy elsewhere has no pose."""
+    from mtn_core.data.veri import load_split
+
+    crop = load_split(smoke_root, "test").image_path(5)
+    arguments = ["--run", str(saved_run), "--top", "3"]
+    arguments += ["--onnx_path", str(exported.folder / "MultiTask_export_segment_pixels.onnx")]
+    script = str(repository / "scripts" / "search_onnx.py")
+    code = "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = run_without_mindspore(code, script, "--image", str(crop), *arguments)
     assert done.returncode == 0, done.stderr
-    found, wanted, close = done.stdout.split()
-    assert (found, close) == (wanted, "True")
+    first = done.stdout.splitlines()[1].split()
+    assert first[0] == "1" and float(first[1]) < 1e-3 and first[-1] == crop.name
+    assert "has no keypoints" not in done.stderr
+
+    copy = shutil.copy(crop, tmp_path / "crop.jpg")
+    done = run_without_mindspore(code, script, "--image", str(copy), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "has no keypoints" in done.stderr
+    assert float(done.stdout.splitlines()[1].split()[1]) > 1e-3
+
+    done = run_without_mindspore(code, script, "--image", str(tmp_path / "no.jpg"), *arguments)
+    assert done.returncode == 1 and "no.jpg does not exist" in done.stderr
+
+
+_LIMITED = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from mtn_core.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_full_disk(tiny_export, smoke_root, tmp_path):
+    """A limit on the size of files stands for a full disk: embeddings do not fit."""
+    done = run_without_mindspore(
+        _LIMITED,
+        *("eval-onnx", "--root", str(smoke_root), "--onnx_path", str(tiny_export.path)),
+        *("--out", str(tmp_path / "r")),
+    )
+    assert done.returncode == 1
+    assert f"cannot write to {tmp_path / 'r'}: File too large" in done.stderr
+    assert {p.name for p in (tmp_path / "r").iterdir()} == {"config.yaml", "environment.json"}
