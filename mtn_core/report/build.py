@@ -97,6 +97,7 @@ def write_report(
     warnings = _collect_warnings(runs, store)
     for warning in warnings:
         _LOG.warning("%s", warning)
+    subject = "The network" if len(runs) == 1 else first.name
     title = title or "Retrieval report: " + " and ".join(run.name for run in runs)
     page = render_page(
         "report.html.j2",
@@ -105,7 +106,7 @@ def write_report(
         "images",
         scripts=("report.js",),
         summary=_summarise(title, runs),
-        verdict=[*describe_run(first), *differences],
+        verdict=[*describe_run(first, subject=subject), *differences],
         headline=make_headline_table(runs),
         runs=[
             {"name": run.name, "facts": describe_provenance(run), "settings": _settings(run)}

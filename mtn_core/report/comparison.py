@@ -110,7 +110,7 @@ def _difference_table(first: RunSource, run: RunSource, differences: dict[str, I
     columns = [Column("Measure")]
     columns += [Column(name, number=True) for name in (first.name, run.name)]
     columns += [Column("Difference in points", number=True)]
-    columns += [Column("Draws in which it is better", number=True)]
+    columns += [Column("Draws won", number=True)]
     numbers = [_numbers(one.result) for one in (first, run)]
     rows = []
     for name, interval in differences.items():
@@ -126,8 +126,8 @@ def _difference_table(first: RunSource, run: RunSource, differences: dict[str, I
             ]
         )
     note = (
-        "Same queries, paired: vehicles are drawn anew and the difference taken each time. "
-        "Below each difference its 95 % interval; * it does not hold zero."
+        "Same queries, paired: vehicles are drawn anew and the difference taken each time. Below "
+        f"each difference its 95 % interval; * it does not hold zero. Draws won: by {run.name}."
     )
     caption = f"Differences, {run.name} minus {first.name}"
     return Table(caption, columns, rows, sortable=False, note=note)

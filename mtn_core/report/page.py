@@ -2,6 +2,7 @@
 
 import json
 import math
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -68,6 +69,8 @@ def render_page(
             title=title,
             subtitle=subtitle,
             version=__version__,
+            # Only the page's own script may run, whatever markup a notebook's output brings along.
+            nonce=secrets.token_hex(8),
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             css=read_template_text("page.css"),
             js=Markup("\n").join(map(read_template_text, ("page.js", *scripts))),

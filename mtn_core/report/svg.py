@@ -80,9 +80,12 @@ def to_svg(figure: Figure, key: str, description: str) -> Markup:
     used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", svg))
     svg = re.sub(r'\sid="([^"]*)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r"(url\(#|href=\"#)([\w-]+)", rf"\g<1>{key}-\g<2>", svg)
-    # The page's own font rule applies; the family that matplotlib names per text is only weight.
-    svg = re.sub(
-        r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1'DejaVu Sans', Verdana, sans-serif", svg
-    )
+    # A hundredth of a point is finer than any screen.
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r'<path[^>]*style="fill: none"/>', "", svg)  # what is not drawn
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("<g/>", "").replace("> <", "><")
+    svg = svg.replace("font-family: 'DejaVu Sans'; ", "")  # page.css says it for all
+    while "<g></g>" in svg:
+        svg = svg.replace("<g></g>", "")
     head = f'<svg role="img" aria-label="{escape(description)}"'
     return Markup(head + svg[len("<svg") :])

@@ -22,6 +22,7 @@ _GROUPS = (
     ("by_type", "type", "type {}"),
     ("by_size", "size", "crops of {}"),
 )
+_CHANCE_BELOW = 0.025  # share of 95 % intervals that lie wholly below the true value
 _MIN_QUERIES = 5  # a group with fewer says nothing
 
 
@@ -39,6 +40,7 @@ def describe_against_baselines(
     baselines: Mapping[str, float | None],
     *,
     interval: tuple[float, float] | None = None,
+    subject: str = "The network",
 ) -> list[str]:
     """How the trained network's mAP stands to the baselines.
 
@@ -46,6 +48,7 @@ def describe_against_baselines(
         trained: mAP as a fraction, or None where no run ended.
         baselines: mAP as fractions by baseline name.
         interval: 95 % interval of the mAP.
+        subject: What reaches it.
 
     Returns:
         One sentence a fact, the mAP first.
@@ -57,7 +60,7 @@ def describe_against_baselines(
     span = ""
     if interval is not None and not any(map(math.isnan, interval)):
         span = f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
-    sentences = [f"The network reaches a mAP of {format_percent(trained)}{span}."]
+    sentences = [f"{subject} reaches a mAP of {format_percent(trained)}{span}."]
     comparisons = []
     for name, score in list_baselines(baselines):
         if score <= 0:
@@ -71,11 +74,11 @@ def describe_against_baselines(
     return sentences
 
 
-def describe_run(run: RunSource) -> list[str]:
+def describe_run(run: RunSource, *, subject: str = "The network") -> list[str]:
     """The verdict on one run: its mAP, the baselines, where it fails, what it mistakes."""
     result = run.result
     sentences = describe_against_baselines(
-        result.mAP, run.baselines, interval=interval_of(result, "mAP")
+        result.mAP, run.baselines, interval=interval_of(result, "mAP"), subject=subject
     )
     sentences += describe_curve(result)
     sentences += describe_weakest_groups(result)
@@ -120,21 +123,28 @@ def describe_spread(result: RetrievalResult) -> list[str]:
 
 
 def describe_weakest_groups(result: RetrievalResult, *, limit: int = 2) -> list[str]:
-    """The groups of queries whose interval lies below the overall mAP, weakest first."""
-    weak = []
+    """The groups of queries whose interval lies below the overall mAP, weakest first.
+
+    Many groups are looked at, so some fall below by chance; the sentence says how many to expect.
+    """
+    weak, num_groups = [], 0
     for key, column, words in _GROUPS:
         table = result.tables.get(key, pd.DataFrame())
         if len(table) < 2:
             continue
-        clear = table[(table["mAP_high"] < result.mAP) & (table["num_query"] >= _MIN_QUERIES)]
-        for row in clear.to_dict("records"):
+        large = table[table["num_query"] >= _MIN_QUERIES]
+        num_groups += len(large)
+        for row in large[large["mAP_high"] < result.mAP].to_dict("records"):
             name = words.format(row[column])
             text = f"{name} (mAP {format_percent(row['mAP'])}, {row['num_query']} queries)"
             weak.append((row["mAP"], text))
     if not weak:
         return []
+    by_chance = max(1, round(num_groups * _CHANCE_BELOW))
     return [
-        "Clearly weaker than the whole: " + " and ".join(t for _, t in sorted(weak)[:limit]) + "."
+        f"Weaker than the whole: {' and '.join(text for _, text in sorted(weak)[:limit])}. "
+        f"{len(weak)} of {num_groups} groups have their interval below the mAP; about {by_chance} "
+        "would by chance."
     ]
 
 

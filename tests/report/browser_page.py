@@ -44,14 +44,16 @@ def visit(page: Path, script: str = "return null;", *, size=(1280, 1000), flags=
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         acted = folder / "page.html"
+        text = page.read_text(encoding="utf-8")
+        nonce = re.search(r"script-src 'nonce-(\w+)'", text)
+        own = f"<script nonce='{nonce[1]}'>" if nonce else "<script>"
         ending = (
-            "<script>window.addEventListener('load', () => { let answer;"
+            own + "window.addEventListener('load', () => { let answer;"
             f"try {{ answer = (() => {{ {script} }})(); }} catch (e) {{ answer = 'error: ' + e; }}"
             "const out = document.createElement('pre');"
             f"out.id = '{_RESULT_ID}'; out.textContent = JSON.stringify(answer);"
             "document.body.append(out); });</script></body>"
         )
-        text = page.read_text(encoding="utf-8")
         assert text.count("</body>") == 1
         acted.write_text(text.replace("</body>", ending), encoding="utf-8")
         command = [

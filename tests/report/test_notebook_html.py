@@ -81,3 +81,14 @@ def test_what_is_no_notebook_is_refused(tmp_path):
 def test_page_asks_no_network_and_has_no_error(notebook, visit, tmp_path):
     seen = visit(notebook_to_html(notebook, tmp_path / "a.html"))
     assert (seen.requests, seen.console) == ([], [])
+
+
+def test_markup_in_outputs_runs_no_script(notebook, visit, tmp_path):
+    bad = "<b id='it'>it</b><img src='x' onerror=\"document.title = 'taken over'\">"
+    data = {"text/html": bad}
+    path = write(
+        tmp_path / "b.ipynb", [new_code_cell("x", outputs=[new_output("display_data", data=data)])]
+    )
+    page = notebook_to_html(path, tmp_path / "b.html")
+    title, shown = visit(page, "return [document.title, !!document.getElementById('it')];").result
+    assert (title, shown) == ("b", True)
