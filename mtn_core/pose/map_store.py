@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.data.labels import load_labels, write_labels
+from mtn_core.data.labels import write_labels
 from mtn_core.data.layout import MAP_KINDS, label_path
 from mtn_core.data.pose_maps import encode_maps, map_folder_name, write_map_files
 from mtn_core.data.vehicle import NUM_KEYPOINTS
@@ -230,13 +230,6 @@ def _keep_former_labels(path: Path) -> None:
         if sha256_of(kept) == digest:
             return
         number += 1
-
-
-def former_labels(root: str | Path, split: str) -> tuple[Any, np.ndarray] | None:
-    """Frame and keypoints of the label file before ``mtn trans``, None where there is none."""
-    path = label_path(root, split)
-    kept = path.with_name(f"{path.stem}.before_trans.csv")
-    return load_labels(kept) if kept.is_file() else None
 
 
 def _names_digest(names: list[str]) -> str:
