@@ -143,8 +143,9 @@ def test_training_state_in_the_file_is_no_obstacle(tmp_path):
     save_checkpoint(path, network_weights(trained), {"kind": "multitask"}, state)
     network = create()
     load_pretrained(network, path)
+    expected = network_weights(trained)
     for name, value in network_weights(network).items():
-        np.testing.assert_array_equal(value, network_weights(trained)[name])
+        np.testing.assert_array_equal(value, expected[name])
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ def test_trained_original_with_its_heads(options, tmp_path):
     assert conversion.model == config
     save_converted(conversion, tmp_path / "original.ckpt", path)
     network = create_network(load_checkpoint(tmp_path / "original.ckpt"))
-    images = inputs(config.in_channels)
+    images = inputs(config.in_channels, size=32)
     table = compare_outputs(torch_twin.named_outputs(original, *images), network, *images)
     assert table["largest_difference"].max() < TOLERANCE, table
     assert table["largest_value"].min() > 0.1
