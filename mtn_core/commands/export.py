@@ -129,6 +129,15 @@ def refuse_other_flags(args: argparse.Namespace) -> None:
 
 def run_export(args: argparse.Namespace) -> int:
     """Handle `mtn export`."""
+    from importlib.util import find_spec
+
+    from mtn_core.errors import MissingPackageError
+
+    if find_spec("mindspore") is None:
+        raise MissingPackageError(
+            "mindspore is not installed, and a checkpoint can only be exported with it; install "
+            "it with `pip install -r requirements.txt`"
+        )
     from mtn_core.engine.device import setup_device
     from mtn_core.export.exporter import ExportOptions, export_checkpoint
     from mtn_core.export.onnx_session import check_batch_size

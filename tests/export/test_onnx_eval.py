@@ -177,3 +177,12 @@ def test_full_disk(tiny_export, smoke_root, tmp_path):
     assert done.returncode == 1
     assert f"cannot write to {tmp_path / 'r'}: File too large" in done.stderr
     assert {p.name for p in (tmp_path / "r").iterdir()} == {"config.yaml", "environment.json"}
+
+
+def test_export_without_mindspore_says_what_is_missing(tmp_path):
+    done = run_without_mindspore(
+        "from mtn_core.cli import main; sys.exit(main(sys.argv[1:]))",
+        *("export", "--ckpt_path", "a.ckpt", "--out", str(tmp_path / "out")),
+    )
+    assert done.returncode == 1
+    assert "error: mindspore is not installed" in done.stderr
