@@ -136,7 +136,7 @@ def test_keyboard_reaches_everything_that_can_be_pressed(visit, page):
       .filter((e) => e.offsetParent !== null);
     const skipped = wanted.filter((e) => { e.focus(); return document.activeElement !== e; });
     const unnamed = [...document.querySelectorAll('svg[role=img], [role=region], .thumb')]
-      .filter((e) => !e.getAttribute('aria-label'));
+      .filter((e) => !e.getAttribute('aria-label') && !e.closest('[aria-hidden=true]'));
     const levels = [...document.querySelectorAll('h1, h2, h3, h4')]
       .map((h) => Number(h.tagName[1]));
     return [wanted.length, skipped.length, unnamed.length, levels];"""
