@@ -18,6 +18,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     report.add_argument("--root", type=Path, help="data root to read crops from")
     report.add_argument("--title", help="page title; by default it names the runs")
     report.add_argument("--top", type=int, default=10, help="images in a rank list (10)")
+    report.add_argument("--lists", type=int, help="rank lists of the worst queries (12)")
     report.add_argument(
         "--attention",
         action="store_true",
@@ -48,7 +49,16 @@ def run_report(args: argparse.Namespace) -> int:
         raise ConfigError("--ckpt_path goes with --attention and a single run")
     if args.attention:
         _write_attention(args)
-    path = write_report(args.runs, args.out, root=args.root, title=args.title, top_k=args.top)
+    if args.top < 1 or (args.lists is not None and args.lists < 1):
+        raise ConfigError("--top and --lists must be at least 1")
+    path = write_report(
+        args.runs,
+        args.out,
+        root=args.root,
+        title=args.title,
+        top_k=args.top,
+        num_lists=args.lists,
+    )
     print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -142,6 +142,8 @@ def _pair_part(
         table = get_table(run, key)
         if table.empty:
             continue
+        if min(table[f"query_{name}"].nunique(), table[f"gallery_{name}"].nunique()) < 2:
+            continue
         groups = len(set(table[f"query_{name}"]) | set(table[f"gallery_{name}"]))
         title = "mAP" if len(runs) == 1 else f"mAP, {run.name}"
         figures.append(

@@ -50,6 +50,7 @@ def write_report(
     root: str | Path | None = None,
     title: str | None = None,
     top_k: int = 10,
+    num_lists: int | None = None,
     max_picture_bytes: int = MAX_PICTURE_BYTES,
     map_method: str | None = "tsne",
 ) -> Path:
@@ -62,6 +63,8 @@ def write_report(
         root: Data root to read crops from, instead of the one that the run names.
         title: Page title; by default it names the runs.
         top_k: Images that count in a rank list.
+        num_lists: Rank lists of the worst queries, and half as many of random ones; by default 12
+            for one run and 6 for each of several.
         max_picture_bytes: Room for pictures of crops.
         map_method: ``pca``, ``tsne`` or ``umap``: how the embedding map is made; None for no map.
 
@@ -83,7 +86,7 @@ def write_report(
     sections = [
         *compared,
         Section("curves", "Retrieval curves", [Part(figures=draw_retrieval_curves(runs))]),
-        *_rank_list_sections(runs, rankers, store, top_k),
+        *_rank_list_sections(runs, rankers, store, top_k, num_lists),
         *_attention_sections(runs, rankers, store, top_k),
         *make_breakdown_section(runs),
         *make_mistakes_section(runs, store),
@@ -123,14 +126,18 @@ def write_report(
 
 
 def _rank_list_sections(
-    runs: Sequence[RunSource], rankers: Sequence[Ranker], store: ThumbnailStore, top_k: int
+    runs: Sequence[RunSource],
+    rankers: Sequence[Ranker],
+    store: ThumbnailStore,
+    top_k: int,
+    num_lists: int | None,
 ) -> list[Section]:
-    num = 12 if len(runs) == 1 else 6
+    num = num_lists or (12 if len(runs) == 1 else 6)
     section = Section("rank-lists", "Rank lists", note=_LEGEND)
     words = {
         "worst": ("Worst queries", num),
-        "best": ("Best queries", 4),
-        "random": ("Queries by chance", 6),
+        "best": ("Best queries", max(1, num // 3)),
+        "random": ("Queries by chance", max(1, num // 2)),
     }
     for run, ranker in zip(runs, rankers, strict=True):
         for how, (heading, count) in words.items():

@@ -3,13 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from mtn_core.metrics.breakdown import rank_hits
+from mtn_core.metrics.statistics import bootstrap_means
 from mtn_core.report.page import format_percent
 from mtn_core.report.sources import RunSource
 from mtn_core.report.svg import draw_svg
+from mtn_core.results import RetrievalResult
 from mtn_core.viz import retrieval, training
+
+_NUM_DRAWS = 500
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ def make_figure(
 def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
     """CMC, average precision and rank of the first match of all runs."""
     results = {run.name: run.result for run in runs}
+    bands = {name: measure_cmc_band(result) for name, result in results.items()}
     ranks = "; ".join(
         f"{name}: Rank-1 {format_percent(result.cmc[0])}, mAP {format_percent(result.mAP)}"
         for name, result in results.items()
@@ -43,8 +50,9 @@ def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
         make_figure(
             "cmc",
             f"CMC curve. {ranks}",
-            lambda ax: retrieval.plot_cmc(ax, results),
-            caption="Share of queries whose first true match stands at this rank or better.",
+            lambda ax: retrieval.plot_cmc(ax, results, bands=bands),
+            caption="Share of queries whose first true match stands at this rank or better; band: "
+            "95 % interval over vehicles.",
         ),
         make_figure(
             "ap",
@@ -65,6 +73,15 @@ def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
             )
         )
     return figures
+
+
+def measure_cmc_band(result: RetrievalResult) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of every point of the CMC curve, vehicles drawn: low and high ends."""
+    per_query = result.per_query
+    columns = {str(k): rank_hits(per_query, k) for k in range(1, len(result.cmc) + 1)}
+    found = bootstrap_means(columns, per_query["pid"].to_numpy(), num_draws=_NUM_DRAWS)
+    ends = np.array([(interval.low, interval.high) for interval in found.values()])
+    return ends[:, 0], ends[:, 1]
 
 
 def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
