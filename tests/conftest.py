@@ -43,3 +43,18 @@ def smoke_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("synthveri")
     write_synthveri(root, size="smoke", seed=0)
     return root
+
+
+@pytest.fixture(autouse=True)
+def cell_by_cell(request):
+    """Networks and losses are tested cell by cell, whatever mode an earlier test left behind."""
+    folder = Path(request.path).parent.name
+    if folder not in ("models", "losses"):
+        yield
+        return
+    import mindspore as ms
+
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    yield
+    ms.set_context(mode=mode)
