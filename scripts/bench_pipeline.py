@@ -116,13 +116,11 @@ def our_traffic(split: Split, loader: TrainLoader) -> tuple[float, int]:
     for step, rows in enumerate(loader.sampler.batches(0)):
         for position, sample in enumerate(source.samples(rows.tolist())):
             augmentation = loader.augmentation(step, position)
-            maps = 36 * 64 * 64
             written += sample.num_bytes + sample.image().nbytes
             if augmentation.shift is not None:
-                written += 288 * 288 * 3 + 36 * 72 * 72 + maps * augmentation.flip
+                written += 288 * 288 * 3 + 36 * 72 * 72 * (1 + augmentation.flip)
             elif augmentation.flip:
-                written += SIZE * SIZE * 3
-            written += maps * augmentation.moves
+                written += SIZE * SIZE * 3 + 36 * 64 * 64
             samples += 1
     with loader:
         batch = next(iter(loader))

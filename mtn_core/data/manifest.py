@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PACK_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+# Columns whose name ends so hold the maps enlarged for the random translation.
+ENLARGED_SUFFIX = "_enlarged"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Manifest:
 
     Attributes:
         version: Of the pack's format.
+        opencv: Release of OpenCV that decoded and enlarged the maps.
         split: ``train``, ``query`` or ``test``.
         rows: Samples.
         labels: SHA-256 of the label file.
@@ -47,6 +50,7 @@ class Manifest:
     """
 
     version: int
+    opencv: str
     split: str
     rows: int
     labels: str
@@ -70,7 +74,7 @@ class Manifest:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["version"] != PACK_VERSION:
-                return cls(int(values["version"]), "", 0, "", "", None, None, ())
+                return cls(int(values["version"]), "", "", 0, "", "", None, None, ())
             shards = tuple(Shard(**shard) for shard in values.pop("shards"))
             return cls(**values, shards=shards)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

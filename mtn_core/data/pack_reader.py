@@ -5,11 +5,13 @@ import threading
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import zstandard
 
 from mtn_core.data.images import decode_image
 from mtn_core.data.manifest import (
+    ENLARGED_SUFFIX,
     MANIFEST_NAME,
     PACK_VERSION,
     Manifest,
@@ -18,6 +20,7 @@ from mtn_core.data.manifest import (
     map_fingerprint,
     pack_folder,
 )
+from mtn_core.data.transforms import ENLARGED_MAP_SIZE
 from mtn_core.data.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
 from mtn_core.errors import DataError
 
@@ -45,17 +48,18 @@ class PackedSample:
         """``(H, W, 3) uint8`` RGB crop."""
         return decode_image(self._columns["image"].tobytes(), self._name)
 
-    def heatmaps(self, out: np.ndarray | None = None) -> np.ndarray:
-        """``(36, 64, 64) uint8``, into ``out`` where it is given."""
-        return self._maps("heatmaps", NUM_KEYPOINTS, out)
+    def heatmaps(self, out: np.ndarray | None = None, *, enlarged: bool = False) -> np.ndarray:
+        """``(36, 64, 64) uint8``, or ``(36, 72, 72)`` enlarged; into ``out`` if given."""
+        return self._maps("heatmaps", NUM_KEYPOINTS, out, enlarged)
 
-    def segments(self, out: np.ndarray | None = None) -> np.ndarray:
-        """``(13, 64, 64) uint8``, into ``out`` where it is given."""
-        return self._maps("segments", NUM_SEGMENTS, out)
+    def segments(self, out: np.ndarray | None = None, *, enlarged: bool = False) -> np.ndarray:
+        """``(13, 64, 64) uint8``, or ``(13, 72, 72)`` enlarged; into ``out`` if given."""
+        return self._maps("segments", NUM_SEGMENTS, out, enlarged)
 
-    def _maps(self, column: str, count: int, out: np.ndarray | None) -> np.ndarray:
-        out = np.empty((count, MAP_SIZE, MAP_SIZE), np.uint8) if out is None else out
-        data = self._columns[column].tobytes()
+    def _maps(self, column: str, count: int, out: np.ndarray | None, enlarged: bool) -> np.ndarray:
+        size = ENLARGED_MAP_SIZE if enlarged else MAP_SIZE
+        out = np.empty((count, size, size), np.uint8) if out is None else out
+        data = self._columns[column + ENLARGED_SUFFIX * enlarged].tobytes()
         try:
             # One read more than is wanted, so that the checksum at the end is compared, too.
             with _decompressor().stream_reader(data) as reader:
@@ -142,8 +146,10 @@ def open_pack(split: "Split", *, heatmaps: bool, segments: bool) -> PackedSource
             problem,
         )
         return None
-    columns = ["image"] + ["heatmaps"] * heatmaps + ["segments"] * segments
     _check_shards(folder, manifest)
+    columns = ["image"]
+    for needed, column in ((heatmaps, "heatmaps"), (segments, "segments")):
+        columns += [column, column + ENLARGED_SUFFIX] if needed else []
     return PackedSource(split, manifest, columns)
 
 
@@ -171,6 +177,9 @@ def find_pack_problem(split: "Split") -> str | None:
 def _unusable(split: "Split", manifest: Manifest, *, heatmaps: bool, segments: bool) -> str | None:
     if manifest.version != PACK_VERSION:
         return f"it has version {manifest.version}, this program reads version {PACK_VERSION}"
+    if manifest.opencv != cv2.__version__:
+        # Another release may round otherwise, and the pack holds what OpenCV made of the maps.
+        return f"it was made with OpenCV {manifest.opencv}, this is {cv2.__version__}"
     for needed, has, what in (
         (heatmaps, manifest.heatmaps, "heatmaps"),
         (segments, manifest.segments, "segments"),

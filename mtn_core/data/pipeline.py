@@ -5,7 +5,7 @@ A batch is a dict of C-contiguous numpy arrays; only uint8 pixels at network siz
 the device. What a batch holds does not depend on the number of workers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from mtn_core.data.mixing import MixedSplit, row_repeats
 from mtn_core.data.samplers import PKSampler
 from mtn_core.data.source import Sample, open_source
 from mtn_core.data.transforms import (
+    ENLARGED_MAP_SIZE,
     NO_AUGMENTATION,
     Augmentation,
     draw_augmentation,
@@ -146,14 +147,14 @@ class _Loader:
         batch["keypoints"][position] = keypoint_vector(
             transform_keypoints(keypoints, width, height, augmentation)
         )
-        if self.model.heatmaps:
-            out = batch["heatmaps"][position]
-            read = scratch("heatmaps", out.shape) if augmentation.moves else out
-            transform_heatmaps(sample.heatmaps(read), augmentation, out=out)
+        for name, read, transform in (
+            ("heatmaps", sample.heatmaps, transform_heatmaps),
+            ("segments", sample.segments, transform_segments),
+        ):
+            if name in batch:
+                out = batch[name][position]
+                transform(_read_maps(read, augmentation, out), augmentation, out=out)
         if self.model.segments:
-            out = batch["segments"][position]
-            read = scratch("segments", out.shape) if augmentation.moves else out
-            transform_segments(sample.segments(read), augmentation, out=out)
             used = used_segments(keypoints)
             out[~(used[SEGMENT_FLIP] if augmentation.flip else used)] = 0
 
@@ -291,6 +292,17 @@ class EvalLoader(_Loader):
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches; the same ones every time."""
         return self._run(list(enumerate(self._batches)))
+
+
+def _read_maps(
+    read: Callable[..., np.ndarray], augmentation: Augmentation, out: np.ndarray
+) -> np.ndarray:
+    """Read maps into their place in the batch, or aside where they are still to be moved."""
+    if not augmentation.moves:
+        return read(out)
+    enlarged = augmentation.shift is not None
+    size = ENLARGED_MAP_SIZE if enlarged else MAP_SIZE
+    return read(scratch("read maps", (len(out), size, size)), enlarged=enlarged)
 
 
 def preview_batch(split: "Split | MixedSplit", config: "Config") -> tuple[Batch, list[int]]:

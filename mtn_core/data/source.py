@@ -9,6 +9,7 @@ import numpy as np
 from mtn_core.data.check import check_needed_files
 from mtn_core.data.images import decode_map, read_bytes, read_image
 from mtn_core.data.layout import map_file_names
+from mtn_core.data.transforms import enlarge_maps
 from mtn_core.data.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
 from mtn_core.errors import DataError
 
@@ -27,11 +28,11 @@ class Sample(Protocol):
     def image(self) -> np.ndarray:
         """``(H, W, 3) uint8`` RGB crop."""
 
-    def heatmaps(self, out: np.ndarray | None = None) -> np.ndarray:
-        """``(36, 64, 64) uint8``, into ``out`` where it is given."""
+    def heatmaps(self, out: np.ndarray | None = None, *, enlarged: bool = False) -> np.ndarray:
+        """``(36, 64, 64) uint8``, or ``(36, 72, 72)`` enlarged; into ``out`` if given."""
 
-    def segments(self, out: np.ndarray | None = None) -> np.ndarray:
-        """``(13, 64, 64) uint8``, into ``out`` where it is given."""
+    def segments(self, out: np.ndarray | None = None, *, enlarged: bool = False) -> np.ndarray:
+        """``(13, 64, 64) uint8``, or ``(13, 72, 72)`` enlarged; into ``out`` if given."""
 
 
 class Source(Protocol):
@@ -51,13 +52,13 @@ class FolderSample:
         """``(H, W, 3) uint8`` RGB crop."""
         return read_image(self._split.image_path(self._row))
 
-    def heatmaps(self, out: np.ndarray | None = None) -> np.ndarray:
-        """``(36, 64, 64) uint8``, into ``out`` where it is given."""
-        return read_maps(self._split.heatmap_dir(self._row), NUM_KEYPOINTS, out)
+    def heatmaps(self, out: np.ndarray | None = None, *, enlarged: bool = False) -> np.ndarray:
+        """``(36, 64, 64) uint8``, or ``(36, 72, 72)`` enlarged; into ``out`` if given."""
+        return _read(self._split.heatmap_dir(self._row), NUM_KEYPOINTS, out, enlarged)
 
-    def segments(self, out: np.ndarray | None = None) -> np.ndarray:
-        """``(13, 64, 64) uint8``, into ``out`` where it is given."""
-        return read_maps(self._split.segment_dir(self._row), NUM_SEGMENTS, out)
+    def segments(self, out: np.ndarray | None = None, *, enlarged: bool = False) -> np.ndarray:
+        """``(13, 64, 64) uint8``, or ``(13, 72, 72)`` enlarged; into ``out`` if given."""
+        return _read(self._split.segment_dir(self._row), NUM_SEGMENTS, out, enlarged)
 
 
 class FolderSource:
@@ -123,6 +124,12 @@ def open_source(
             source = FolderSource(part)
         sources.append(source)
     return sources[0] if len(sources) == 1 else MixedSource(sources, split.part_index)
+
+
+def _read(folder: "Path", count: int, out: np.ndarray | None, enlarged: bool) -> np.ndarray:
+    return (
+        enlarge_maps(read_maps(folder, count), out) if enlarged else read_maps(folder, count, out)
+    )
 
 
 def read_maps(folder: "Path", count: int, out: np.ndarray | None = None) -> np.ndarray:

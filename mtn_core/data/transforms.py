@@ -25,6 +25,7 @@ from mtn_core.data.vehicle import (
 )
 
 ENLARGEMENT = 1.125
+ENLARGED_MAP_SIZE = round(MAP_SIZE * ENLARGEMENT)
 _ERASED_AREA = (0.02, 0.2)  # share of the image, as in Zhong et al., Random Erasing, AAAI 2020
 _ERASED_ASPECT = (0.3, 1 / 0.3)
 _IMAGENET_MEAN = (124, 116, 104)
@@ -78,7 +79,7 @@ def draw_augmentation(rng: np.random.Generator, config: AugmentationConfig) -> A
     if draws[0] < config.translation:
         # Whole pixels of the maps and, but for half a pixel at odd sizes, of the image: cutting
         # maps between their pixels would cost more than decoding the picture.
-        steps = round(MAP_SIZE * ENLARGEMENT) - MAP_SIZE
+        steps = ENLARGED_MAP_SIZE - MAP_SIZE
         shift = tuple(int(d * (steps + 1)) / MAP_SIZE for d in draws[1:3])
     strength = config.color_jitter
     if draws[6] < config.erasing:
@@ -135,9 +136,14 @@ def transform_heatmaps(
     augmentation: Augmentation = NO_AUGMENTATION,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Augment ``(36, 64, 64) uint8`` heatmaps; a flip swaps the two sides of the car.
+    """Augment heatmaps; a flip swaps the two sides of the car.
 
-    ``out`` may be the heatmaps themselves only where :attr:`Augmentation.moves` is false.
+    Args:
+        heatmaps: ``(36, 64, 64) uint8``; or ``(36, 72, 72)`` from :func:`enlarge_maps`, which saves
+            enlarging them here, where ``augmentation`` has a shift.
+        augmentation: What to do.
+        out: Where to write ``(36, 64, 64) uint8``; by default a new array. It may be ``heatmaps``
+            where :attr:`Augmentation.moves` is false.
     """
     return _transform_maps(heatmaps, KEYPOINT_FLIP, augmentation, out)
 
@@ -147,8 +153,31 @@ def transform_segments(
     augmentation: Augmentation = NO_AUGMENTATION,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Augment ``(13, 64, 64) uint8`` segments; a flip swaps the two sides of the car."""
+    """Augment 13 segments; see :func:`transform_heatmaps`."""
     return _transform_maps(segments, SEGMENT_FLIP, augmentation, out)
+
+
+def enlarge_maps(maps: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Enlarge maps by 1/8, as an image is before the translation cuts it.
+
+    Args:
+        maps: ``(K, 64, 64) uint8``.
+        out: Where to write; by default a new array.
+
+    Returns:
+        ``(K, 72, 72) uint8``.
+    """
+    count, size, _ = maps.shape
+    large = ENLARGED_MAP_SIZE
+    maps = np.ascontiguousarray(maps)
+    out = np.empty((count, large, large), np.uint8) if out is None else out
+    # One tall picture of all maps takes a fifth of the time of single maps.
+    tall = out.reshape(count * large, large)
+    cv2.resize(maps.reshape(count * size, size), (large, count * large), dst=tall)
+    # Where two maps meet in it their edge rows were blended: put the edges right.
+    for source, target in ((0, 0), (size - 1, large - 1)):
+        out[:, target] = cv2.resize(np.ascontiguousarray(maps[:, source]), (large, count))
+    return out
 
 
 def transform_keypoints(
@@ -201,19 +230,24 @@ def used_segments(keypoints: np.ndarray) -> np.ndarray:
 def _transform_maps(
     maps: np.ndarray, flip_order: np.ndarray, augmentation: Augmentation, out: np.ndarray | None
 ) -> np.ndarray:
-    out = np.empty(maps.shape, np.uint8) if out is None else out
+    count = len(maps)
+    out = np.empty((count, MAP_SIZE, MAP_SIZE), np.uint8) if out is None else out
     maps = np.ascontiguousarray(maps)
     if augmentation.shift is not None:
-        if augmentation.flip:
-            maps = _flip_maps(maps, flip_order, scratch("flipped maps", maps.shape))
-        _cut_maps(maps, augmentation, out)
+        large = (count, ENLARGED_MAP_SIZE, ENLARGED_MAP_SIZE)
+        if maps.shape != large:
+            maps = enlarge_maps(maps, scratch("enlarged maps", large))
+        across, down = (round(s * MAP_SIZE) for s in augmentation.shift)
+        if augmentation.flip:  # mirrored before the cut, where the image is mirrored after it
+            maps = _flip_maps(maps, flip_order, scratch("flipped maps", large))
+            across = ENLARGED_MAP_SIZE - MAP_SIZE - across
+        np.copyto(out, maps[:, down : down + MAP_SIZE, across : across + MAP_SIZE])
     elif augmentation.flip:
         _flip_maps(maps, flip_order, out)
     elif maps is not out:
         np.copyto(out, maps)
     if augmentation.box is not None:
-        size = maps.shape[-1]
-        left, top, right, bottom = (round(e * size) for e in augmentation.box)
+        left, top, right, bottom = (round(e * MAP_SIZE) for e in augmentation.box)
         out[:, top:bottom, left:right] = 0
     return out
 
@@ -241,22 +275,6 @@ def _runs(order: tuple[int, ...]) -> list[tuple[int, int, int]]:
         else:
             runs.append([place, source, 1])
     return [(first, source, count) for first, source, count in runs]
-
-
-def _cut_maps(maps: np.ndarray, augmentation: Augmentation, out: np.ndarray) -> None:
-    """Enlarge by 1/8 and cut out: again on one tall picture, a fifth of the time of single maps."""
-    count, size, _ = maps.shape
-    large = round(size * ENLARGEMENT)
-    enlarged = scratch("enlarged maps", (count, large, large))
-    tall = enlarged.reshape(count * large, large)
-    cv2.resize(maps.reshape(count * size, size), (large, count * large), dst=tall)
-    # Where two maps meet in the tall picture their edge rows were blended: put the edges right.
-    for source, target in ((0, 0), (size - 1, large - 1)):
-        enlarged[:, target] = cv2.resize(np.ascontiguousarray(maps[:, source]), (large, count))
-    across, down = (round(s * size) for s in augmentation.shift)
-    if augmentation.flip:  # the maps were mirrored before the cut, the image is mirrored after it
-        across = large - size - across
-    np.copyto(out, enlarged[:, down : down + size, across : across + size])
 
 
 def scratch(purpose: str, shape: tuple[int, ...]) -> np.ndarray:

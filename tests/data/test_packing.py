@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -57,6 +58,10 @@ def test_single_images_and_maps_are_bit_for_bit_the_same(packed_root):
         np.testing.assert_array_equal(packed.image(), plain.image())
         np.testing.assert_array_equal(packed.heatmaps(), plain.heatmaps())
         np.testing.assert_array_equal(packed.segments(), plain.segments())
+        for read in ("heatmaps", "segments"):
+            enlarged = [getattr(sample, read)(enlarged=True) for sample in (packed, plain)]
+            assert enlarged[0].shape[1:] == (72, 72)
+            np.testing.assert_array_equal(*enlarged)
 
 
 def test_a_pack_holds_labels_and_keypoints_in_mindrecord(packed_root):
@@ -181,8 +186,6 @@ def test_changed_maps_do_not_matter_to_a_run_without_them(packed_root):
 
 def test_newer_maps_reach_the_network(packed_root):
     """Not only a warning: the batch holds the new map."""
-    import cv2
-
     split = load_split(packed_root, "test")
     path = split.heatmap_dir(0) / "00.jpg"
     cv2.imwrite(str(path), np.full((64, 64), 77, np.uint8))
@@ -197,6 +200,14 @@ def test_a_pack_of_another_version_is_not_used(packed_root, caplog):
     split = load_split(packed_root, "train")
     assert open_pack(split, heatmaps=True, segments=True) is None
     assert "it has version 0, this program reads version 1" in caplog.text
+
+
+def test_a_pack_of_another_opencv_is_not_used(packed_root, caplog):
+    """It holds maps that OpenCV enlarged, which another release may round otherwise."""
+    path = pack_folder(packed_root, "train") / MANIFEST_NAME
+    path.write_text(path.read_text().replace(cv2.__version__, "1.0"))
+    assert open_pack(load_split(packed_root, "train"), heatmaps=True, segments=True) is None
+    assert f"made with OpenCV 1.0, this is {cv2.__version__}" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", ["", ".db"])
