@@ -49,8 +49,8 @@ class CheckpointKeeper:
     """Writes ``last``, ``best`` and the last K ``epoch-NNN`` checkpoints of a run."""
 
     def __init__(self, run_dir: Path, keep: int):
+        # Made by the first write: other ranks must not make it before rank 0 claims the run folder.
         self.folder = run_dir / CHECKPOINT_FOLDER
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.keep = keep
 
     def clear(self) -> None:
