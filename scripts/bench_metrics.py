@@ -214,6 +214,16 @@ def draw(rows: list[dict], path: Path) -> None:
     plt.close(fig)
 
 
+def print_plot(rows: list[dict]) -> None:
+    """The same as text: bars of evaluation (#) and, of it, bare product (=)."""
+    longest = max(row["evaluate_s"] for row in rows)
+    print("\nseconds for 512 queries against gallery size: = matrix product, # the rest")
+    for row in rows:
+        product, whole = (round(50 * row[k] / longest) for k in ("product_s", "evaluate_s"))
+        bar = "=" * product + "#" * max(0, whole - product)
+        print(f"{row['shape'][1]:>8} {bar} {row['evaluate_s']:.3f}")
+
+
 def print_table(rows: list[dict]) -> None:
     print(f"{'case':14}{'queries x gallery x width':28}{'product':>9}{'evaluate':>9}", end="")
     print(f"{'ratio':>7}{'median':>7}{'peak MB':>9}{'classic':>9}{'faster':>8}")
@@ -239,6 +249,8 @@ def main() -> None:
     rows += bench_wild(args) if "wild" in chosen else []
     sizes = bench_gallery_sizes(args) if "sizes" in chosen else []
     print_table(rows + sizes)
+    if sizes:
+        print_plot(sizes)
     if args.plot and sizes:
         draw(sizes, args.plot)
     print(json.dumps(rows + sizes))

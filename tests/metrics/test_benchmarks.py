@@ -57,4 +57,7 @@ def test_table_is_printed(scripts, capsys):
     figures = scripts.bench_metrics._figures({"product": [1.0, 2.0], "evaluate": [1.5, 2.4]})
     assert figures["times_product"] == 1.5
     scripts.bench_metrics.print_table([{"case": "size", "shape": [1, 2, 3], **figures}])
-    assert "1 x 2 x 3" in capsys.readouterr().out
+    scripts.bench_metrics.print_plot([{"shape": [1, 2000, 3], **figures}])
+    printed = capsys.readouterr().out
+    assert "1 x 2 x 3" in printed
+    assert f"2000 {'=' * 33}{'#' * 17} 1.500" in printed
