@@ -185,7 +185,7 @@ def memory_over_epochs(split: Split, config: DataConfig, epochs: int) -> Iterato
         for epoch in range(epochs):
             loader.set_epoch(epoch)
             for _ in loader:
-                pass
+                time.sleep(0.01)  # slower than the loader, as training is, so that it runs ahead
             yield resident_mb()
 
 
@@ -245,7 +245,7 @@ def measure(root: Path, options: argparse.Namespace) -> dict:
         "c_bytes": round(plain_written / written, 1),
         "c_bytes_leaving": round(plain_leaving / leaving, 1),
         "d_growth_mb": round(growth[-1] - growth[min(2, len(growth) - 1)], 1),
-        "threads_left": threading.active_count() - 1,
+        "threads_left": sum(t.name.startswith("mtn-data") for t in threading.enumerate()),
     }
 
 

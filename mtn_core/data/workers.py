@@ -74,8 +74,10 @@ class Prefetcher:
                 if future is None:
                     return
                 result = future.result()
+                del future  # it would keep the result from being used again
                 self._room.release()
                 yield result
+                del result
         finally:
             self.close()
 
