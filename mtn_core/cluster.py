@@ -124,7 +124,8 @@ def failed_ranks(log_dir: Path) -> list[int]:
     failed = {int(path.suffix[1:]) for path in log_dir.glob("failed.*")}
     for path in log_dir.glob("pid.*"):
         # A process ends after it has left its word, so a missing process is looked at first.
-        gone = not _is_alive(int(path.read_text() or 0))
+        pid = path.read_text()  # empty while it is being written
+        gone = bool(pid) and not _is_alive(int(pid))
         if gone and not path.with_name(f"done{path.suffix}").exists():
             failed.add(int(path.suffix[1:]))
     return sorted(failed)
