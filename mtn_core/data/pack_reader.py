@@ -61,7 +61,7 @@ class PackedSample:
         out = np.empty((count, size, size), np.uint8) if out is None else out
         data = self._columns[column + ENLARGED_SUFFIX * enlarged].tobytes()
         try:
-            # One read more than is wanted, so that the checksum at the end is compared, too.
+            # One read more than is wanted: the block must hold these maps and nothing else.
             with _decompressor().stream_reader(data) as reader:
                 complete = reader.readinto(out.data) == out.nbytes and not reader.read(1)
         except zstandard.ZstdError as error:

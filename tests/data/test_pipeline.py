@@ -177,6 +177,17 @@ def test_augmentation_differs_by_sample_step_and_epoch(tiny_root):
     assert np.mean([len(s) for s in seen.values()]) > 2.5
 
 
+def test_augmentation_follows_from_seed_epoch_step_and_position(train):
+    def drawn(seed, epoch, step, position):
+        with TrainLoader(train, config=DATA, model=PLAIN, seed=seed) as loader:
+            loader.set_epoch(epoch)
+            return loader.augmentation(step, position).lightness
+
+    assert drawn(4, 1, 2, 3) == drawn(4, 1, 2, 3)
+    others = [(5, 1, 2, 3), (4, 0, 2, 3), (4, 1, 0, 3), (4, 1, 2, 0)]
+    assert len({drawn(*place) for place in [(4, 1, 2, 3), *others]}) == 5
+
+
 def test_flips_reach_keypoints_and_maps(train):
     """Property 5, at the end of the pipeline."""
     never, always = (
