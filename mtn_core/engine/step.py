@@ -13,6 +13,7 @@ from mtn_core.engine.optim import create_optimizer, decay_factors
 _FIRST_LOSS_SCALE = 2.0**16
 _LOSS_SCALE_FACTOR = 2
 _LOSS_SCALE_WINDOW = 1000
+_STATISTICS = ("moving_mean", "moving_variance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +138,7 @@ class TrainStep:
         rates: ``(num_steps,)`` learning rate of every step.
         steps_per_epoch: For the frozen warm-up.
         amp_level: ``O0`` float32, ``O2`` float16 but for batch norm, ``O3`` float16.
-        distributed: Average gradients over the ranks.
+        rank_size: Number of processes; gradients are averaged over them.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class TrainStep:
         rates: np.ndarray,
         steps_per_epoch: int,
         amp_level: str = "O0",
-        distributed: bool = False,
+        rank_size: int = 1,
     ):
         self.network = network
         self.config = config
@@ -174,7 +175,12 @@ class TrainStep:
             ]
         in_backbone = {p.name for p in backbone}
         can_freeze = [w.name in in_backbone and self.freeze_steps > 0 for w in self.weights]
-        self._gradients = GradientCell(forward, self.weights, distributed)
+        self._rank_size = rank_size
+        self._all_reduce = ops.AllReduce() if rank_size > 1 else None
+        self._statistics = [
+            p for name, p in network.parameters_dict().items() if name.endswith(_STATISTICS)
+        ]
+        self._gradients = GradientCell(forward, self.weights, rank_size > 1)
         self._gradients.set_train()
         self._update = _Update(
             self.optimizer,
@@ -214,6 +220,21 @@ class TrainStep:
             backbone_factor = ms.Tensor(float(step >= self.freeze_steps), ms.float32)
             self._update(norm, backbone_factor, self._ema_decay(step), *gradients)
         return StepResult(value, parts.asnumpy(), grad_norm, applied)
+
+    def synchronise_statistics(self) -> None:
+        """Give every rank the mean of all ranks' batch-norm statistics.
+
+        Gradients keep the weights equal, but each rank's statistics follow its own batches; an
+        evaluation shared out over the ranks would otherwise be that of several networks. Every rank
+        must call this at the same step.
+        """
+        if self._all_reduce is None or not self._statistics:
+            return
+        flat = np.concatenate([p.asnumpy().ravel() for p in self._statistics])
+        mean = self._all_reduce(ms.Tensor(flat)).asnumpy() / self._rank_size
+        ends = np.cumsum([p.size for p in self._statistics])[:-1]
+        for parameter, values in zip(self._statistics, np.split(mean, ends), strict=True):
+            parameter.set_data(ms.Tensor(values.reshape(parameter.shape), parameter.dtype))
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything but the weights that the next step depends on, by checkpoint name."""

@@ -102,7 +102,7 @@ class _Loop:
             learning_rates(config.optim, self.steps_per_epoch, config.train.epochs, device.target),
             self.steps_per_epoch,
             config.train.amp_level,
-            device.rank_size > 1,
+            device.rank_size,
         )
 
     def run(self, resume: bool) -> Progress:
@@ -148,6 +148,7 @@ class _Loop:
         self.progress.step_in_epoch = 0
         loss = f"{result.loss:.7g}" if result else "nan"
         self.echo(f"epoch:{epoch + 1} step:{self.steps_per_epoch}, loss is {loss}")
+        self.train_step.synchronise_statistics()
         is_best = self._evaluate()
         self._save(epoch_done=True, is_best=is_best)
         if self.on_epoch:
@@ -182,6 +183,7 @@ class _Loop:
         progress.step_in_epoch += 1
         every = self.config.train.save_every_steps
         if every and progress.step % every == 0 and progress.step_in_epoch < self.steps_per_epoch:
+            self.train_step.synchronise_statistics()
             self._save(epoch_done=False)
 
     def _handle_overflow(self, epoch: int, batch: Batch, result: StepResult) -> None:

@@ -134,9 +134,6 @@ def test_evaluation_is_repeatable_and_padding_does_not_count(trained, tiny_root)
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="open: PCK of the sharded evaluation was 20 of 630 keypoints, the single one 18 of 630"
-)
 def test_two_processes_train_and_evaluate_as_one(tiny_root, tmp_path):
     """Through msrun: rank 0 writes, the sharded evaluation equals the single one."""
     command = [
