@@ -142,6 +142,11 @@ class RetrievalResult:
         return self.per_query.loc[self.per_query["num_matches"] == 0, "name"].tolist()
 
     @property
+    def num_query_unknown_camera(self) -> int:
+        """Queries of camera 0: none of the vehicle's gallery images is ignored for them."""
+        return int((self.per_query["camid"] == 0).sum())
+
+    @property
     def color_accuracy(self) -> float:
         """Share of right colours, each image once; nan where none is known."""
         return self.color.accuracy
@@ -266,6 +271,12 @@ class RetrievalResult:
         without = self.queries_without_match
         names = f" ({first_offenders(without)})" if without else ""
         lines.append(f"Queries without a match, in no average: {len(without)}{names}")
+        unknown = self.num_query_unknown_camera
+        if unknown:
+            lines.append(
+                f"Queries without a known camera: {unknown}; for them every gallery image of the "
+                "vehicle counts"
+            )
         for kind, value in (("Color", self.color), ("Type", self.type)):
             lines.append(
                 f"{kind} accuracy, each image once: {_percent(value.accuracy)} of "

@@ -173,3 +173,14 @@ def test_results_and_metrics_do_without_mindspore():
         "sys.exit('mindspore' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_unknown_cameras_are_said():
+    names, features = ["a.jpg", "b.jpg"], np.eye(2, dtype=np.float32)
+    query = make("query", names, [1, 2], [0, 3], features)
+    gallery = make("test", ["c.jpg", "d.jpg"], [1, 2], [0, 4], features)
+    result = RetrievalResult.from_embeddings(query, gallery)
+    assert result.num_query_unknown_camera == 1
+    assert "Queries without a known camera: 1;" in result.format_table()
+    known = RetrievalResult.from_embeddings(make("query", names, [1, 2], [1, 3], features), gallery)
+    assert "known camera" not in known.format_table()

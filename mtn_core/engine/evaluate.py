@@ -8,7 +8,7 @@ import mindspore as ms
 
 from mtn_core.baselines import color_histogram_result
 from mtn_core.config import Config, config_from_dict, with_overrides
-from mtn_core.data.check import check_needed_files
+from mtn_core.data.source import open_source
 from mtn_core.data.veri import Split, load_split
 from mtn_core.engine.checkpoint import Checkpoint, load_checkpoint
 from mtn_core.engine.device import Device
@@ -116,10 +116,10 @@ def evaluate_untrained(config: Config, root: Path, device: Device) -> RetrievalR
 
 
 def load_evaluation(root: Path, config: Config) -> tuple[Split, Split]:
-    """Query and gallery of a root, with every file that the network needs checked for."""
+    """Query and gallery of a root; what the network needs is there, packed or in folders."""
     splits = load_split(root, "query"), load_split(root, "test")
     for split in splits:
-        check_needed_files(split, heatmaps=config.model.heatmaps, segments=config.model.segments)
+        open_source(split, heatmaps=config.model.heatmaps, segments=config.model.segments)
     return splits
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from mindspore import nn
 
 from mtn_core.config import Config, with_overrides
-from mtn_core.data.check import check_needed_files
 from mtn_core.data.pipeline import TrainLoader
+from mtn_core.data.source import open_source
 from mtn_core.data.veri import Split, load_split
 from mtn_core.engine.device import Device
 from mtn_core.engine.embed import Embedder, NetworkOnPixels, batch_inputs
@@ -195,7 +195,7 @@ def train(
 def _load_training(roots: Sequence[Path], config: Config) -> Split:
     splits = [load_split(root, "train") for root in roots]
     for split in splits:
-        check_needed_files(split, heatmaps=config.model.heatmaps, segments=config.model.segments)
+        open_source(split, heatmaps=config.model.heatmaps, segments=config.model.segments)
         if config.model.keypoints and not split.has_keypoints and len(roots) == 1:
             logger.warning(
                 "%s has no keypoints: the network gets %d constant inputs; "

@@ -8,8 +8,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mtn_core.config import Config, DataConfig, config_from_dict
-from mtn_core.data.check import check_needed_files
 from mtn_core.data.pipeline import EvalLoader
+from mtn_core.data.source import open_source
 from mtn_core.data.veri import Split, load_split
 from mtn_core.export.model_json import ModelSpec, check_flags
 from mtn_core.export.onnx_session import OnnxModel
@@ -119,7 +119,12 @@ def evaluate_onnx(
     splits = load_split(root, "query"), load_split(root, "test")
     network = model.spec.network
     for split in splits:
-        check_needed_files(split, heatmaps=network.heatmaps, segments=network.segments)
+        open_source(
+            split,
+            heatmaps=network.heatmaps,
+            segments=network.segments,
+            packed=can_read_packs(),
+        )
     config = evaluation_config(model.spec, batch_size)
     return RetrievalResult.from_embeddings(
         *(embed_split(model, s, batch_size=batch_size, progress=progress) for s in splits),

@@ -83,6 +83,11 @@ def describe_run(run: RunSource, *, subject: str = "The network") -> list[str]:
     sentences += describe_curve(result)
     sentences += describe_weakest_groups(result)
     sentences += describe_wrong_answers(result)
+    if result.num_query_unknown_camera:
+        sentences.append(
+            f"{result.num_query_unknown_camera} of {result.num_query} queries have no known "
+            "camera; for them every gallery image of the vehicle counts, from whatever camera."
+        )
     if result.num_query_without_match:
         sentences.append(
             f"{result.num_query_without_match} of {result.num_query} queries have no match in the "
