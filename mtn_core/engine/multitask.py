@@ -169,7 +169,7 @@ def train(
         CheckpointError: Weights that do not fit.
     """
     eval_root = eval_root or roots[0]
-    training = _load_training(roots, config)
+    training = load_training(roots, config)
     evaluation = None
     if config.train.eval_every:
         evaluation = load_evaluation(eval_root, config)
@@ -192,7 +192,13 @@ def train(
     return fit(task, task.config, out, device, resume=resume, echo=echo, on_epoch=on_epoch)
 
 
-def _load_training(roots: Sequence[Path], config: Config) -> Split:
+def load_training(roots: Sequence[Path], config: Config) -> Split:
+    """The training split of a root, or of several mixed; what the network needs is there.
+
+    Raises:
+        DataError: Labels, images or maps are missing.
+        ConfigError: ``data.weights`` are not one a root.
+    """
     splits = [load_split(root, "train") for root in roots]
     for split in splits:
         open_source(split, heatmaps=config.model.heatmaps, segments=config.model.segments)

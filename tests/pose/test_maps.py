@@ -285,3 +285,26 @@ def test_the_record_names_model_and_options(data):
         "pack": False,
     }
     assert done["images"] == 12
+
+
+def test_a_pack_without_map_folders_is_enough_to_train_on(data, tmp_path):
+    """What training looks for before it starts must find the pack."""
+    import shutil
+
+    from mtn_core.config import load_config
+    from mtn_core.engine.multitask import load_training
+
+    root, keypoints, sizes = data
+    veri = root / "veri"
+    shutil.copytree(veri / "image_query", veri / "image_train")
+    shutil.copy(veri / "label_query.csv", veri / "label_train.csv")
+    options = MapOptions(pack=True)
+    painter = Painter(keypoints, sizes)
+    write_pose_maps(
+        root, painter, "model", options, splits=("train",), out=tmp_path / "packed", progress=False
+    )
+    assert not (tmp_path / "packed" / "veri" / "heatmap_train").exists()
+    config = load_config("smoke", {"model.heatmaps": True})
+    assert len(load_training([tmp_path / "packed"], config)) == 12
+    with pytest.raises(DataError, match="heatmap"):
+        load_training([root], config)
