@@ -1,9 +1,11 @@
 """The run folder: where it is refused, what it says of itself, how it is read back."""
 
+import functools
 import hashlib
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ import pandas as pd
 import yaml
 
 from mtn_core import __version__
-from mtn_core.config import Config, Schema, config_from_dict, to_yaml
-from mtn_core.errors import RunFolderError
+from mtn_core.config import Config, Schema, config_from_dict, to_yaml, with_overrides
+from mtn_core.errors import ConfigError, RunFolderError
 from mtn_core.files import write_json, write_text
 
 CONFIG_FILE = "config.yaml"
@@ -86,6 +88,36 @@ def read_run_config(
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
     context = {key: values.pop(key) for key in _CONTEXT_KEYS if key in values}
     return config_from_dict(values, schema=schema), context
+
+
+def read_resumed_config(path: str | Path, asked: Schema, from_data: Sequence[str] = ()) -> Schema:
+    """The configuration of a run that is to go on; what is asked for must agree with it.
+
+    Args:
+        path: Run folder.
+        asked: Resolved from the command line.
+        from_data: Dotted keys that the run found out from its data, and nobody asks for.
+
+    Raises:
+        RunFolderError: There is no ``config.yaml``.
+        ConfigError: Something differs; the message names every key.
+    """
+    saved, _ = read_run_config(path, type(asked))
+    kept = {key: functools.reduce(getattr, key.split("."), saved) for key in from_data}
+    asked = with_overrides(asked, kept)
+    if asked == saved:
+        return saved
+    wanted = asked.model_dump()
+    different = [
+        f"{section}.{key}: the run has {value!r}, asked for {wanted[section][key]!r}"
+        for section, values in saved.model_dump(exclude={"recipe"}).items()
+        for key, value in values.items()
+        if value != wanted[section][key]
+    ]
+    raise ConfigError(
+        f"{path} was started with another configuration; resume with the same recipe and "
+        "settings:\n  " + "\n  ".join(different or [f"recipe: {saved.recipe}"])
+    )
 
 
 def read_train_log(path: str | Path) -> pd.DataFrame:

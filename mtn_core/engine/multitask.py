@@ -24,7 +24,7 @@ from mtn_core.models.multitask import MultiTaskNet
 from mtn_core.runs import (
     claim_run_folder,
     describe_environment,
-    read_run_config,
+    read_resumed_config,
     write_run_context,
 )
 
@@ -174,7 +174,7 @@ def train(
     if config.train.eval_every:
         evaluation = load_evaluation(eval_root, config)
     if resume:
-        config = _resumed_config(out, config)
+        config = read_resumed_config(out, config, ["model.num_ids"])
     elif device.is_main:
         claim_run_folder(out, overwrite=overwrite)
     task = MultiTaskTask(config, training, evaluation, device, pre_ckpt_path)
@@ -219,22 +219,3 @@ def load_training(roots: Sequence[Path], config: Config) -> Split:
     from mtn_core.data.mixing import mix_splits
 
     return mix_splits(splits, weights)
-
-
-def _resumed_config(out: Path, config: Config) -> Config:
-    """The run's own configuration; what was asked for must agree with it."""
-    saved, _ = read_run_config(out)
-    asked = with_overrides(config, {"model.num_ids": saved.model.num_ids})
-    if asked != saved:
-        wanted = asked.model_dump()
-        different = [
-            f"{section}.{key}: the run has {value!r}, asked for {wanted[section][key]!r}"
-            for section, values in saved.model_dump(exclude={"recipe"}).items()
-            for key, value in values.items()
-            if value != wanted[section][key]
-        ]
-        raise ConfigError(
-            f"{out} was started with another configuration; resume with the same recipe and "
-            "settings:\n  " + "\n  ".join(different or [f"recipe: {saved.recipe}"])
-        )
-    return saved

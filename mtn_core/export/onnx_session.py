@@ -66,7 +66,7 @@ class OnnxModel:
         beside = self.path.parent / MODEL_JSON
         if beside.is_file():
             check_file(self.path, load_spec(beside), beside)
-        self._session = _create_session(self.path, device_target, device_id, num_threads)
+        self._session = create_session(self.path, device_target, device_id, num_threads)
         self.spec = _read_spec(self._session, self.path)
         names = [i.name for i in self._session.get_inputs()]
         self.takes_pixels = names == list(self.spec.pixel_inputs) and any(
@@ -141,7 +141,14 @@ class OnnxModel:
         return self.run(batch)["embedding"]
 
 
-def _create_session(path: Path, device_target: str, device_id: int, num_threads: int | None):
+def create_session(path: Path, device_target: str, device_id: int, num_threads: int | None):
+    """``onnxruntime.InferenceSession`` on exactly the device that is asked for.
+
+    Raises:
+        MissingPackageError: onnxruntime is not installed.
+        DataError: The file is not readable ONNX.
+        DeviceError: The device is not there.
+    """
     try:
         import onnxruntime
     except ImportError as error:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mtn_core.data.vehicle import NUM_KEYPOINTS
 from mtn_core.errors import DataError
-from mtn_core.export.onnx_session import _create_session as create_session
+from mtn_core.export.onnx_session import create_session
 
 METADATA_KEY = "mtn.pose"
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)

@@ -24,7 +24,7 @@ from mtn_core.pose.sources import PoseSet
 from mtn_core.runs import (
     claim_run_folder,
     describe_environment,
-    read_run_config,
+    read_resumed_config,
     write_run_context,
 )
 
@@ -168,7 +168,7 @@ def train_pose(
     if not train:
         raise DataError("no training images: give --root, or --annotations with --images")
     if resume:
-        config = _resumed_config(out, config)
+        config = read_resumed_config(out, config)
     task = PoseTask(config, train, evaluation, device, pre_ckpt_path)
     if device.is_main and not resume:
         claim_run_folder(out, overwrite=overwrite)
@@ -183,21 +183,3 @@ def train_pose(
             pre_ckpt_path=str(pre_ckpt_path) if pre_ckpt_path else None,
         )
     return fit(task, config, out, device, resume=resume, echo=echo, on_epoch=on_epoch)
-
-
-def _resumed_config(out: Path, config: PoseConfig) -> PoseConfig:
-    """The run's own configuration; what was asked for must agree with it."""
-    saved, _ = read_run_config(out, PoseConfig)
-    if config != saved:
-        wanted = config.model_dump()
-        different = [
-            f"{section}.{key}: the run has {value!r}, asked for {wanted[section][key]!r}"
-            for section, values in saved.model_dump(exclude={"recipe"}).items()
-            for key, value in values.items()
-            if value != wanted[section][key]
-        ]
-        raise ConfigError(
-            f"{out} was started with another configuration; resume with the same recipe and "
-            "settings:\n  " + "\n  ".join(different or [f"recipe: {saved.recipe}"])
-        )
-    return saved

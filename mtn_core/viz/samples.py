@@ -182,6 +182,7 @@ def _blend(maps: np.ndarray, segments: bool) -> np.ndarray:
     palette = mpl.colormaps["tab20"](np.arange(len(maps)))[:, :3]
     weight = values.sum(axis=0)
     mixed = np.einsum("khw,kc->hwc", values, palette) / np.maximum(weight, 1e-6)[..., None]
+    mixed = mixed.clip(0, 1)  # rounding goes a little beyond
     return np.concatenate([mixed, 0.55 * np.minimum(weight, 1)[..., None]], axis=2)
 
 

@@ -1,0 +1,194 @@
+"""What a training step costs beside the network: a table, and one JSON line.
+
+    python scripts/bench_train.py
+    python scripts/bench_train.py --root data/synthveri-demo --sizes 64 --inputs segments --steps 30
+
+For every input (RGB, segments, heatmaps) and image size, in a process of its own: the training loop
+as `mtn train` runs it, with data, logs, progress bar and checkpoint, against the same step on one
+fixed batch. The overhead is what the loop takes longer, a step, with the checkpoint at the end of
+an epoch shared out over the epoch's steps. Without `--root` it works on SynthVeRi `smoke`, which it
+writes and packs in a temporary folder.
+"""
+
+import argparse
+import itertools
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+INPUTS = {"RGB": (False, False), "segments": (False, True), "heatmaps": (True, False)}
+TARGET_OVERHEAD = 0.10
+
+
+class FewBatches:
+    """The first batches of every epoch of a loader."""
+
+    def __init__(self, loader, steps: int):
+        self.loader = loader
+        self.steps = steps
+
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        """Choose the epoch."""
+        self.loader.set_epoch(epoch, start_step)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self):
+        return itertools.islice(self.loader, self.steps)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self.loader.close()
+
+
+def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dict:
+    """One row: seconds a step in the loop and bare, and the process's peak memory."""
+    from mtn_core.config import load_config
+    from mtn_core.engine.device import setup_device
+    from mtn_core.engine.multitask import MultiTaskTask, load_training
+    from mtn_core.engine.optim import learning_rates
+    from mtn_core.engine.step import TrainStep
+    from mtn_core.engine.train import fit
+
+    heatmaps, segments = INPUTS[inputs]
+    overrides = {
+        "model.heatmaps": heatmaps,
+        "model.segments": segments,
+        "model.keypoints": inputs != "RGB",
+        "model.image_size": size,
+        "data.ids_per_batch": args.batch // 4,
+        "data.images_per_id": 4,
+        "train.epochs": 1,
+        "train.eval_every": 0,
+    }
+    config = load_config(args.recipe, overrides)
+    device = setup_device("CPU")
+    task = MultiTaskTask(config, load_training([root], config), None, device)
+    steps_per_epoch = len(task.loader)
+    task.loader.set_epoch(0)
+    fixed = task.inputs(next(iter(task.loader)))
+
+    step = TrainStep(
+        task.forward,
+        task.network,
+        task.backbone_parameters(),
+        config.optim,
+        learning_rates(config.optim, 2 * args.steps, 1),
+        2 * args.steps,
+    )
+
+    def bare(first: int) -> list[float]:
+        seconds = []
+        for i in range(first, first + args.steps):
+            started = time.perf_counter()
+            step.run(fixed, i)
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    # Before and after the loop, so that a machine that gets slower or faster hits both.
+    compiled = bare(0)
+    before = compiled[1:]
+
+    task.loader = FewBatches(task.loader, args.steps + 1)
+    entered: list[float] = []
+    task_inputs = task.inputs
+
+    def inputs_with_clock(batch):
+        entered.append(time.perf_counter())
+        return task_inputs(batch)
+
+    task.inputs = inputs_with_clock
+    with tempfile.TemporaryDirectory() as folder:
+        fit(task, task.config, Path(folder), device)
+        log = pd.read_csv(Path(folder) / "train.csv")
+        # The last step's end is not seen from outside: the loop's periods are those between steps.
+        periods = np.diff(entered[1:])
+        save_s = _time_save(task, step, Path(folder))
+    bare_s = float(np.mean(before + bare(args.steps)[1:]))
+    loop_s = float(np.mean(periods)) + save_s / steps_per_epoch
+    return {
+        "inputs": inputs,
+        "size": size,
+        "batch": args.batch,
+        "compile_s": round(compiled[0] - bare_s, 1),
+        "bare_ms": round(1e3 * bare_s, 1),
+        "loop_ms": round(1e3 * loop_s, 1),
+        "data_wait_ms": round(float(log["data_wait_ms"][1:].mean()), 2),
+        "overhead": round(loop_s / bare_s - 1, 4),
+        "images_per_s": round(args.batch / loop_s, 2),
+        "slowest_step": round(float(max(periods) / np.median(periods)), 2),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def _time_save(task, step, folder: Path) -> float:
+    from mtn_core.engine.checkpoint import network_weights, save_checkpoint
+
+    started = time.perf_counter()
+    save_checkpoint(folder / "timed.ckpt", network_weights(task.network), task.meta(), step.state())
+    return time.perf_counter() - started
+
+
+def write_data(root: Path) -> Path:
+    """SynthVeRi `smoke`, packed."""
+    for command in (
+        ["synth", "--root", str(root), "--size", "smoke"],
+        ["pack", "--root", str(root)],
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "mtn_core", *command], check=True, capture_output=True
+        )
+    return root
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, help="the folder that holds veri/")
+    parser.add_argument("--recipe", default="strong")
+    parser.add_argument("--inputs", nargs="+", default=list(INPUTS), choices=list(INPUTS))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(args.root, args.inputs[0], args.sizes[0], args)))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        root = args.root or write_data(Path(folder) / "data")
+        rows = [
+            in_process(root, inputs, size, args) for size in args.sizes for inputs in args.inputs
+        ]
+    print(pd.DataFrame(rows).to_string(index=False))
+    worst = max(row["overhead"] for row in rows)
+    met = worst <= TARGET_OVERHEAD
+    print(
+        f"largest overhead {worst:.1%}, target {TARGET_OVERHEAD:.0%}: {'met' if met else 'MISSED'}"
+    )
+    print(json.dumps({"recipe": args.recipe, "steps": args.steps, "rows": rows}))
+    return 0
+
+
+def in_process(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dict:
+    """A fresh process a row: the peak memory is its own."""
+    command = [sys.executable, __file__, "--one", "--root", str(root), "--recipe", args.recipe]
+    command += ["--inputs", inputs, "--sizes", str(size)]
+    command += ["--batch", str(args.batch), "--steps", str(args.steps)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{inputs} at {size} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
