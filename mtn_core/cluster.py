@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from mtn_core.errors import ConfigError, DeviceError
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
+_DEFAULT_PORT = 8118  # msrun's own
 _GRACE_SECONDS = 10
 
 
@@ -27,7 +29,8 @@ class Cluster:
         worker_num: Processes of the whole job.
         local_worker_num: Processes on this machine; all of them by default.
         master_addr: Address of the machine with node rank 0.
-        master_port: A free port there.
+        master_port: A free port there; by default one that is free now where all processes run on
+            this machine, so that two jobs do not meet, else 8118.
         node_rank: This machine's place; 0 is the master, which also runs the scheduler.
         cluster_time_out: Seconds to wait for all processes to arrive.
         rank_table_file: Ascend's older description of the devices of all machines.
@@ -36,7 +39,7 @@ class Cluster:
     worker_num: int = 1
     local_worker_num: int | None = None
     master_addr: str = "127.0.0.1"
-    master_port: int = 8118
+    master_port: int | None = None
     node_rank: int = 0
     cluster_time_out: int = 300
     rank_table_file: str | None = None
@@ -47,6 +50,9 @@ class Cluster:
             raise ConfigError(
                 f"expected 1 <= local workers <= workers; got {local} and {self.worker_num}"
             )
+        if self.master_port is None:
+            alone = local == self.worker_num
+            object.__setattr__(self, "master_port", _free_port() if alone else _DEFAULT_PORT)
 
     @property
     def local(self) -> int:
@@ -67,6 +73,12 @@ class Cluster:
             "--join=True",
             *table,
         ]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def is_scheduler() -> bool:

@@ -32,6 +32,7 @@ class Profile:
         name: Also the name of the run folder and of the report folder.
         recipe: Training recipe.
         pose_recipe: Recipe of PoseEstNet.
+        pose_overrides: Changes to it.
         synth_size: Size of SynthVeRi that is written where it is not there yet, or None for data
             that the user brings.
         root: Data root, relative to the working folder.
@@ -42,12 +43,16 @@ class Profile:
     pose_recipe: str
     synth_size: str | None
     root: str
+    pose_overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 PROFILES = {
     "smoke": Profile("smoke", "smoke", "pose_smoke", "smoke", "data/synthveri-smoke"),
-    # pose_demo alone would take the quarter of an hour that the whole workbook may take.
-    "demo": Profile("demo", "demo", "pose_smoke", "demo", "data/synthveri-demo"),
+    # pose_demo alone would take the quarter of an hour that the whole workbook may take, and four
+    # epochs of demo have more images than eight of smoke.
+    "demo": Profile(
+        "demo", "demo", "pose_smoke", "demo", "data/synthveri-demo", {"train.epochs": 4}
+    ),
     "veri": Profile("veri", "seed", "pose", None, "data"),
 }
 
@@ -210,6 +215,7 @@ def run_workbook(
         "run_dir": str(run_dir),
         "recipe": profile.recipe,
         "pose_recipe": profile.pose_recipe,
+        "pose_overrides": dict(profile.pose_overrides),
         "device_target": device_target,
         "overwrite": overwrite,
     }

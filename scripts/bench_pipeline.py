@@ -34,7 +34,7 @@ from PIL import Image
 from mtn_core.config import DataConfig, ModelConfig
 from mtn_core.data.packing import pack_dataset
 from mtn_core.data.pipeline import TrainLoader
-from mtn_core.data.source import open_source
+from mtn_core.data.source import FolderSource, open_source
 from mtn_core.data.veri import Split, load_split
 from mtn_core.data.workers import num_workers_for
 
@@ -192,6 +192,8 @@ def memory_over_epochs(split: Split, config: DataConfig, epochs: int) -> Iterato
 def measure(root: Path, options: argparse.Namespace) -> dict:
     """All figures for a data set whose training split has heatmaps and a pack."""
     split = load_split(root, "train")
+    if isinstance(open_source(split, heatmaps=True, segments=True), FolderSource):
+        sys.exit(f"{root} has no current pack of its training split: mtn pack --root {root}")
     workers = num_workers_for(options.workers)
     config = DataConfig(ids_per_batch=8, images_per_id=4, num_workers=workers)
     loaders = {}

@@ -8,25 +8,25 @@ The score is that of the last epoch, so that nothing is chosen on the data it is
 
 import argparse
 import json
+import os
+import queue
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+RGB_ALONE = ["model.segments=false", "model.heatmaps=false", "model.keypoints=false"]
 # What each row changes: recipe and overrides. The order is that of the table.
 VARIANTS: dict[str, tuple[str, list[str]]] = {
     "seed": ("seed", []),
     "strong": ("strong", []),
-    "strong, RGB alone": (
-        "strong",
-        ["model.segments=false", "model.heatmaps=false", "model.keypoints=false"],
-    ),
+    "strong, RGB alone": ("strong", RGB_ALONE),
     "strong, heatmaps": ("strong", ["model.segments=false", "model.heatmaps=true"]),
     "strong without BNNeck": ("strong", ["model.neck=none"]),
-    "strong without cosine distance": ("strong", ["eval.metric=euclidean"]),
     "strong without schedule": ("strong", ["optim.schedule=constant", "optim.warmup_epochs=0"]),
     "strong without label smoothing": ("strong", ["loss.label_smoothing=0"]),
     "strong at last stride 2": ("strong", ["model.last_stride=2"]),
@@ -34,57 +34,124 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "strong with erasing": ("strong", ["data.erasing=0.5"]),
     "strong with jitter": ("strong", ["data.color_jitter=0.2"]),
     "strong with soft margin": ("strong", ["loss.triplet=soft"]),
+    "strong with attribute weights 0.5": (
+        "strong",
+        ["loss.color_weight=0.5", "loss.type_weight=0.5"],
+    ),
     "strong without EMA": ("strong", ["optim.ema_decay=null"]),
     "seed with BNNeck and cosine": ("seed", ["model.neck=bnneck", "eval.metric=cosine"]),
     "seed at 1e-3": ("seed", ["optim.learning_rate=1e-3"]),
 }
+# The same weights, evaluated otherwise.
+EVALUATIONS = {"strong by Euclidean distance": ("strong", ["eval.metric=euclidean"])}
+# On real crops, which have neither keypoints nor maps: the crops alone, SynthVeRi mixed in, and
+# SynthVeRi first. The last starts from the run "strong, RGB alone" of the same seed.
+PRETRAINED_BY = "strong, RGB alone"
+REAL_VARIANTS = ("real crops alone", "real crops and SynthVeRi mixed", "SynthVeRi, then real crops")
 COLUMNS = ("mAP", "rank1", "color_accuracy", "type_accuracy")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, required=True, help="the folder that holds veri/")
+    parser.add_argument("--real", type=Path, help="a root of real crops: adds the rows about them")
     parser.add_argument("--out", type=Path, default=Path("runs/bench_recipes"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--real_epochs", type=int, default=30)
     parser.add_argument("--image_size", type=int, default=64)
-    parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    names = [*VARIANTS, *EVALUATIONS, *REAL_VARIANTS]
+    parser.add_argument("--only", nargs="+", default=None, choices=names, metavar="CHANGE")
     parser.add_argument("--set", nargs="+", default=[], help="overrides of every run")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="runs at once; each gets its share of the cores"
+    )
     args = parser.parse_args()
-    rows = [
-        run(name, seed, args) | {"change": name, "seed": seed}
-        for name in args.only
-        for seed in args.seeds
-    ]
-    table = summarise(pd.DataFrame(rows))
-    print(table.to_string())
-    print(json.dumps({"epochs": args.epochs, "image_size": args.image_size, "runs": rows}))
+    asked = args.only or [name for name in names if args.real or name not in REAL_VARIANTS]
+    if args.real is None and set(asked) & set(REAL_VARIANTS):
+        parser.error("the rows about real crops need --real")
+    # Seed by seed, so that a run that is interrupted has all rows of the first seeds.
+    jobs = [(name, seed) for seed in args.seeds for name in asked]
+    first = [job for job in jobs if job[0] in VARIANTS]
+    rest = [job for job in jobs if job[0] not in VARIANTS]
+    cores: queue.Queue[set[int]] = queue.Queue()
+    for part in np.array_split(sorted(os.sched_getaffinity(0)), args.jobs):
+        cores.put(set(part.tolist()))
+    rows = []
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for group in (first, rest):
+            for row in pool.map(lambda job: run(*job, cores, args), group):
+                rows.append(row)
+                print(json.dumps(row), file=sys.stderr, flush=True)
+    frame = pd.DataFrame(rows)
+    frame["change"] = pd.Categorical(frame["change"], asked, ordered=True)
+    print(summarise(frame).to_string())
+    figures = {"epochs": args.epochs, "real_epochs": args.real_epochs, "jobs": args.jobs}
+    print(json.dumps({**figures, "image_size": args.image_size, "runs": rows}))
     return 0
 
 
-def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
-    recipe, overrides = VARIANTS[name]
-    folder = args.out / f"{name.replace(' ', '_').replace(',', '')}-{seed}"
-    validation = folder / "validation.csv"
+def folder_of(name: str, seed: int, args: argparse.Namespace) -> Path:
+    return args.out / f"{name.replace(' ', '_').replace(',', '')}-{seed}"
+
+
+def run(name: str, seed: int, cores: "queue.Queue[set[int]]", args: argparse.Namespace) -> dict:
+    """A training, in a process of its own; its figures at the last epoch."""
+    folder = folder_of(name, seed, args)
     done = folder / "seconds.json"
     if not done.exists():
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "mtn_core", "train", "--root", str(args.root)]
-        command += ["--out", str(folder), "--recipe", recipe, "--overwrite"]
-        command += ["--epochs", str(args.epochs), "--seed", str(seed), "--set"]
-        # The seed's recipe names no maps: segments, the document's cheaper choice, unless a row
-        # says otherwise.
-        command += ["model.segments=true", *overrides, f"model.image_size={args.image_size}"]
-        command += [f"train.eval_every={args.epochs}", "train.keep_checkpoints=1", *args.set]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        done.write_text(json.dumps(time.perf_counter() - started))
-    last = pd.read_csv(validation).iloc[-1]
-    minutes = json.loads(done.read_text()) / 60
-    return {c: float(last[c]) for c in COLUMNS} | {"minutes": round(minutes, 2)}
+        share = cores.get()
+        try:
+            started = time.perf_counter()
+            subprocess.run(
+                ["taskset", "--cpu-list", ",".join(map(str, share)), *command(name, seed, args)],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            done.write_text(json.dumps(time.perf_counter() - started))
+        finally:
+            cores.put(share)
+    if name in EVALUATIONS:
+        found = json.loads((folder / "results.json").read_text())
+        found["rank1"] = found["cmc"][0]
+    else:
+        found = pd.read_csv(folder / "validation.csv").iloc[-1]
+    figures = {c: float(found[c]) for c in COLUMNS}
+    minutes = round(json.loads(done.read_text()) / 60, 2)
+    return {"change": name, "seed": seed, **figures, "minutes": minutes}
+
+
+def command(name: str, seed: int, args: argparse.Namespace) -> list[str]:
+    # The seed's recipe names no maps: segments, the document's cheaper choice, unless a row says
+    # otherwise.
+    if name in EVALUATIONS:
+        trained, overrides = EVALUATIONS[name]
+        ckpt = folder_of(trained, seed, args) / "ckpt" / "last.ckpt"
+        words = ["eval", "--root", str(args.root), "--ckpt_path", str(ckpt)]
+        words += ["--out", str(folder_of(name, seed, args)), "--overwrite", "--set", *overrides]
+        return [sys.executable, "-m", "mtn_core", *words]
+    recipe, overrides = VARIANTS.get(name, ("strong", RGB_ALONE))
+    epochs, roots = args.epochs, [args.root]
+    words = []
+    if name in REAL_VARIANTS:
+        epochs, roots = args.real_epochs, [args.real]
+        if "mixed" in name:
+            roots.append(args.root)
+        if name.startswith("SynthVeRi"):
+            start = folder_of(PRETRAINED_BY, seed, args) / "ckpt" / "last.ckpt"
+            words += ["--pre_ckpt_path", str(start)]
+    overrides = ["model.segments=true", *overrides, f"model.image_size={args.image_size}"]
+    for root in roots:
+        words += ["--root", str(root)]
+    words += ["--out", str(folder_of(name, seed, args)), "--recipe", recipe, "--overwrite"]
+    words += ["--epochs", str(epochs), "--seed", str(seed), "--set", *overrides]
+    words += [f"train.eval_every={epochs}", "train.keep_checkpoints=1", *args.set]
+    return [sys.executable, "-m", "mtn_core", "train", *words]
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
-    groups = frame.groupby("change", sort=False)
+    groups = frame.groupby("change", observed=True)
     table = (100 * groups[list(COLUMNS)].mean()).round(1)
     spread = (100 * groups["mAP"].std(ddof=1)).round(1)
     table.insert(1, "+-", spread.replace({np.nan: ""}))

@@ -49,7 +49,9 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes of the whole job")
     parser.add_argument("--local_workers", type=int, help="processes on this machine (all)")
     parser.add_argument("--master_addr", default="127.0.0.1", help="machine with node rank 0")
-    parser.add_argument("--master_port", type=int, default=8118, help="a free port there")
+    parser.add_argument(
+        "--master_port", type=int, help="a free port there (one machine: any; several: 8118)"
+    )
     parser.add_argument("--node_rank", type=int, default=0, help="this machine's place")
     parser.add_argument("--rank_table_file", type=Path, help="Ascend rank table")
 

@@ -137,7 +137,7 @@ def test_evaluation_is_repeatable_and_padding_does_not_count(trained, tiny_root)
 def test_two_processes_train_and_evaluate_as_one(tiny_root, tmp_path):
     """Through msrun: rank 0 writes, the sharded evaluation equals the single one."""
     command = [
-        *(sys.executable, "-m", "mtn_core", "launch", "--workers", "2", "--master_port", "8171"),
+        *(sys.executable, "-m", "mtn_core", "launch", "--workers", "2"),
         *("--log_dir", str(tmp_path / "logs"), "--"),
         *("train-pose", "--distribute", "True", "--root", str(tiny_root)),
         *("--out", str(tmp_path / "run"), "--recipe", "pose_smoke", "--epochs", "1"),
