@@ -39,6 +39,12 @@ for tool in cmake g++; do
 done
 lite_home=$(bash "$here/../scripts/fetch_mindspore_lite.sh")
 build=$here/build/$variant
+mkdir -p "$here/build"
+# Two builds in one folder would spoil each other.
+if command -v flock >/dev/null; then
+  exec 9>"$here/build/.lock"
+  flock 9
+fi
 # A cache made for another runtime or another checkout would be silently reused.
 if ! grep -qsxF "LITE_HOME:PATH=$lite_home" "$build/CMakeCache.txt"; then
   rm -rf "$build"
