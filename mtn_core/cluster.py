@@ -2,7 +2,9 @@
 
 import dataclasses
 import logging
+import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +19,7 @@ from mtn_core.errors import ConfigError, DeviceError
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
+_MSRUN_LOG = "msrun.log"
 _DEFAULT_PORT = 8118  # msrun's own
 _GRACE_SECONDS = 10
 
@@ -117,13 +120,10 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     script = Path(__file__).with_name("run_module.py")
     command = [program, *cluster.msrun_arguments(log_dir), str(script), module, *arguments]
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (log_dir / _MSRUN_LOG).open("wb") as log:
+        process = subprocess.Popen(
+            command, env=environment, start_new_session=True, stdout=log, stderr=log
+        )
     try:
         return _wait(process, log_dir)
     except KeyboardInterrupt:
@@ -132,15 +132,25 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
 
 
 def failed_ranks(log_dir: Path) -> list[int]:
-    """Local ranks that failed or are gone, from the files of :mod:`mtn_core.run_module`."""
-    failed = {int(path.suffix[1:]) for path in log_dir.glob("failed.*")}
+    """Local ranks that failed or are gone, the first of them first.
+
+    From the files of :mod:`mtn_core.run_module`, and from the launcher's log: it kills the other
+    processes when it finds one gone, and names that one.
+    """
+    # Those that could still say something, in the order in which they did.
+    failed = {int(p.suffix[1:]): p.stat().st_mtime for p in log_dir.glob("failed.*")}
+    log = log_dir / _MSRUN_LOG
+    text = log.read_text("utf-8", "replace") if log.exists() else ""
+    blamed = re.findall(r"process (\d+) exit", text)
     for path in log_dir.glob("pid.*"):
         # A process ends after it has left its word, so a missing process is looked at first.
         pid = path.read_text()  # empty while it is being written
         gone = bool(pid) and not _is_alive(int(pid))
         if gone and not path.with_name(f"done{path.suffix}").exists():
-            failed.add(int(path.suffix[1:]))
-    return sorted(failed)
+            # Who died without a word is the cause, unless the launcher killed it.
+            killed = blamed and pid not in blamed
+            failed.setdefault(int(path.suffix[1:]), math.inf if killed else 0.0)
+    return sorted(failed, key=lambda rank: (failed[rank], rank))
 
 
 def _is_alive(pid: int) -> bool:
@@ -169,7 +179,9 @@ def _wait(process: subprocess.Popen, log_dir: Path) -> int:
 
 
 def _explain(log_dir: Path, ranks: Sequence[int]) -> str:
-    lines = [f"rank {', '.join(map(str, ranks)) or 'unknown'} failed; logs are in {log_dir}"]
+    first, *others = map(str, ranks or ["unknown"])
+    then = f" (then {', '.join(others)})" if others else ""
+    lines = [f"rank {first} failed{then}; logs are in {log_dir}"]
     for rank in ranks[:1]:
         log = log_dir / f"worker_{rank}.log"
         if log.is_file():

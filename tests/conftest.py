@@ -13,6 +13,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    # Files with long tests first: the last one alone would keep one of the processes busy.
+    long_files = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: item.path not in long_files)
     if config.getoption("--slow") or os.environ.get("CI") == "true":
         return
     skip = pytest.mark.skip(reason="slow: runs in CI and with --slow")

@@ -1,7 +1,8 @@
 """Two real CPU processes under msrun against one."""
 
 import os
-import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from distributed_job import embed, gradients, joint_batch
 
-from mtn_core.cluster import Cluster, launch
+from mtn_core.cluster import Cluster, failed_ranks, launch
 from mtn_core.config import ModelConfig
 from mtn_core.errors import ConfigError
 
@@ -23,11 +24,9 @@ def job(tmp_path, monkeypatch):
     monkeypatch.setenv("GLOG_v", "3")
 
     def run(*arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        cluster = Cluster(worker_num=2, master_port=port)
-        return launch(cluster, "distributed_job", [*map(str, arguments)], tmp_path / "logs")
+        return launch(
+            Cluster(worker_num=2), "distributed_job", [*map(str, arguments)], tmp_path / "logs"
+        )
 
     return run
 
@@ -58,6 +57,22 @@ def test_a_worker_that_dies_ends_the_job_and_is_named(job, tmp_path, caplog, kin
     assert time.monotonic() - started < 60 + 30, "30 s for the processes to start"
     assert "rank 1 failed" in caplog.text
     assert words in caplog.text
+
+
+def test_the_cause_is_named_before_those_that_were_killed_for_it(tmp_path):
+    dead = []
+    for rank in range(3):
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        dead.append(ended.pid)
+        (tmp_path / f"pid.{rank}").write_text(str(ended.pid))
+    (tmp_path / "done.0").touch()
+    assert failed_ranks(tmp_path) == [1, 2]
+    (tmp_path / "msrun.log").write_text(f"[ERROR] Worker process {dead[2]} exit with exception.")
+    assert failed_ranks(tmp_path) == [2, 1]
+    (tmp_path / "failed.1").write_text("an exception")
+    (tmp_path / "msrun.log").unlink()
+    assert failed_ranks(tmp_path) == [2, 1], "a process killed from outside left no word"
 
 
 def test_impossible_clusters_are_refused():
