@@ -44,6 +44,11 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
 }
 # The same weights, evaluated otherwise.
 EVALUATIONS = {"strong by Euclidean distance": ("strong", ["eval.metric=euclidean"])}
+# Pose from pixels: the maps and keypoints that `mtn trans` wrote.
+PREDICTED_VARIANTS = {
+    "strong, predicted segments": ("strong", []),
+    "strong, predicted heatmaps": ("strong", ["model.segments=false", "model.heatmaps=true"]),
+}
 # On real crops, which have neither keypoints nor maps: the crops alone, SynthVeRi mixed in, and
 # SynthVeRi first. The last starts from the run "strong, RGB alone" of the same seed.
 PRETRAINED_BY = "strong, RGB alone"
@@ -60,20 +65,23 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--real_epochs", type=int, default=30)
     parser.add_argument("--image_size", type=int, default=64)
-    names = [*VARIANTS, *EVALUATIONS, *REAL_VARIANTS]
+    parser.add_argument("--predicted", type=Path, help="ROOT with predicted pose: adds its rows")
+    names = [*VARIANTS, *PREDICTED_VARIANTS, *EVALUATIONS, *REAL_VARIANTS]
     parser.add_argument("--only", nargs="+", default=None, choices=names, metavar="CHANGE")
     parser.add_argument("--set", nargs="+", default=[], help="overrides of every run")
     parser.add_argument(
         "--jobs", type=int, default=1, help="runs at once; each gets its share of the cores"
     )
     args = parser.parse_args()
-    asked = args.only or [name for name in names if args.real or name not in REAL_VARIANTS]
-    if args.real is None and set(asked) & set(REAL_VARIANTS):
-        parser.error("the rows about real crops need --real")
+    needs = {"real": REAL_VARIANTS, "predicted": PREDICTED_VARIANTS}
+    lacking = {name for flag, group in needs.items() if not getattr(args, flag) for name in group}
+    asked = args.only or [name for name in names if name not in lacking]
+    if lacking & set(asked):
+        parser.error(f"{', '.join(sorted(lacking & set(asked)))}: give --real or --predicted")
     # Seed by seed, so that a run that is interrupted has all rows of the first seeds.
     jobs = [(name, seed) for seed in args.seeds for name in asked]
-    first = [job for job in jobs if job[0] in VARIANTS]
-    rest = [job for job in jobs if job[0] not in VARIANTS]
+    first = [job for job in jobs if job[0] in {**VARIANTS, **PREDICTED_VARIANTS}]
+    rest = [job for job in jobs if job not in first]
     cores: queue.Queue[set[int]] = queue.Queue()
     for part in np.array_split(sorted(os.sched_getaffinity(0)), args.jobs):
         cores.put(set(part.tolist()))
@@ -131,8 +139,8 @@ def command(name: str, seed: int, args: argparse.Namespace) -> list[str]:
         words = ["eval", "--root", str(args.root), "--ckpt_path", str(ckpt)]
         words += ["--out", str(folder_of(name, seed, args)), "--overwrite", "--set", *overrides]
         return [sys.executable, "-m", "mtn_core", *words]
-    recipe, overrides = VARIANTS.get(name, ("strong", RGB_ALONE))
-    epochs, roots = args.epochs, [args.root]
+    recipe, overrides = {**VARIANTS, **PREDICTED_VARIANTS}.get(name, ("strong", RGB_ALONE))
+    epochs, roots = args.epochs, [args.predicted if name in PREDICTED_VARIANTS else args.root]
     words = []
     if name in REAL_VARIANTS:
         epochs, roots = args.real_epochs, [args.real]
