@@ -111,12 +111,12 @@ def run(name: str, seed: int, cores: "queue.Queue[set[int]]", args: argparse.Nam
         share = cores.get()
         try:
             started = time.perf_counter()
-            subprocess.run(
-                ["taskset", "--cpu-list", ",".join(map(str, share)), *command(name, seed, args)],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            words = ["taskset", "--cpu-list", ",".join(map(str, share)), *command(name, seed, args)]
+            args.out.mkdir(parents=True, exist_ok=True)
+            log = args.out / f"{folder.name}.log"
+            with log.open("wb") as file:
+                if subprocess.run(words, stdout=file, stderr=file).returncode:
+                    sys.exit(f"{name}, seed {seed} failed; see {log}")
             done.write_text(json.dumps(time.perf_counter() - started))
         finally:
             cores.put(share)
