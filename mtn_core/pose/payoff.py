@@ -1,5 +1,6 @@
 """Does pose pay off: MultiTaskNet with exact, with predicted and without pose, side by side."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -176,6 +177,10 @@ def _row(name: str, seed: int, result: RetrievalResult, minutes: float) -> dict[
 def _describe(row: dict[str, object]) -> str:
     return (
         f"{row['pose']}, seed {row['seed']}: mAP {row['mAP']:.2%}, Rank-1 {row['rank1']:.2%}, "
-        f"colour {row['color_accuracy']:.2%}, type {row['type_accuracy']:.2%}, "
+        f"colour {_percent(row['color_accuracy'])}, type {_percent(row['type_accuracy'])}, "
         f"{row['minutes']:.1f} min"
     )
+
+
+def _percent(share: float) -> str:
+    return "unknown" if math.isnan(share) else f"{share:.2%}"
