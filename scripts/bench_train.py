@@ -25,6 +25,8 @@ import pandas as pd
 
 INPUTS = {"RGB": (False, False), "segments": (False, True), "heatmaps": (True, False)}
 TARGET_OVERHEAD = 0.10
+# The first steps of a graph take up to twice as long, while the runtime tries its kernels.
+WARM_UP = 5
 
 
 class FewBatches:
@@ -81,23 +83,21 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
         task.network,
         task.backbone_parameters(),
         config.optim,
-        learning_rates(config.optim, 2 * args.steps, 1),
-        2 * args.steps,
+        learning_rates(config.optim, WARM_UP + args.steps, 1),
+        WARM_UP + args.steps,
     )
 
-    def bare(first: int) -> list[float]:
+    def bare(first: int, steps: int) -> list[float]:
         seconds = []
-        for i in range(first, first + args.steps):
+        for i in range(first, first + steps):
             started = time.perf_counter()
             step.run(fixed, i)
             seconds.append(time.perf_counter() - started)
         return seconds
 
-    # Before and after the loop, so that a machine that gets slower or faster hits both.
-    compiled = bare(0)
-    before = compiled[1:]
+    compiled = bare(0, WARM_UP)
 
-    task.loader = FewBatches(task.loader, args.steps + 1)
+    task.loader = FewBatches(task.loader, WARM_UP + args.steps + 1)
     entered: list[float] = []
     task_inputs = task.inputs
 
@@ -110,9 +110,9 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
         fit(task, task.config, Path(folder), device)
         log = pd.read_csv(Path(folder) / "train.csv")
         # The last step's end is not seen from outside: the loop's periods are those between steps.
-        periods = np.diff(entered[1:])
+        periods = np.diff(entered[WARM_UP:])
         save_s = _time_save(task, step, Path(folder))
-    bare_s = float(np.mean(before + bare(args.steps)[1:]))
+    bare_s = float(np.mean(bare(WARM_UP, args.steps)))
     loop_s = float(np.mean(periods)) + save_s / steps_per_epoch
     return {
         "inputs": inputs,
@@ -121,7 +121,7 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
         "compile_s": round(compiled[0] - bare_s, 1),
         "bare_ms": round(1e3 * bare_s, 1),
         "loop_ms": round(1e3 * loop_s, 1),
-        "data_wait_ms": round(float(log["data_wait_ms"][1:].mean()), 2),
+        "data_wait_ms": round(float(log["data_wait_ms"][WARM_UP:].mean()), 2),
         "overhead": round(loop_s / bare_s - 1, 4),
         "images_per_s": round(args.batch / loop_s, 2),
         "slowest_step": round(float(max(periods) / np.median(periods)), 2),
