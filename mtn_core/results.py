@@ -260,13 +260,13 @@ class RetrievalResult:
     def format_table(self) -> str:
         """The result table as the seed prints it, and what it leaves out."""
         shown = min(len(self.cmc), self.num_gallery)
-        lines = ["Computing CMC and mAP", "Results ----------", f"mAP: {_percent(self.mAP)}"]
+        lines = ["Computing CMC and mAP", "Results ----------", f"mAP: {format_fraction(self.mAP)}"]
         lines.append("CMC curve")
-        lines += [f"Rank-{i:<3}: {_percent(v)}" for i, v in enumerate(self.cmc[:shown], 1)]
+        lines += [f"Rank-{i:<3}: {format_fraction(v)}" for i, v in enumerate(self.cmc[:shown], 1)]
         lines += ["------------------", "Compute attribute classification accuracy"]
         for kind, value in (("Color", self.color), ("Type", self.type)):
-            lines.append(f"{kind} classification accuracy: {_percent(value.seed_protocol)}")
-        lines += ["------------------", f"mINP: {_percent(self.mINP)}"]
+            lines.append(f"{kind} classification accuracy: {format_fraction(value.seed_protocol)}")
+        lines += ["------------------", f"mINP: {format_fraction(self.mINP)}"]
         lines.append(f"Queries: {self.num_query}, gallery images: {self.num_gallery}")
         without = self.queries_without_match
         names = f" ({first_offenders(without)})" if without else ""
@@ -279,7 +279,7 @@ class RetrievalResult:
             )
         for kind, value in (("Color", self.color), ("Type", self.type)):
             lines.append(
-                f"{kind} accuracy, each image once: {_percent(value.accuracy)} of "
+                f"{kind} accuracy, each image once: {format_fraction(value.accuracy)} of "
                 f"{value.num_images} images; unknown and not counted: {value.num_unknown}"
             )
         return "\n".join(lines)
@@ -353,5 +353,6 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _percent(fraction: float) -> str:
+def format_fraction(fraction: float) -> str:
+    """Percent with two digits; ``unknown`` where there is no finite number."""
     return f"{fraction:.2%}" if np.isfinite(fraction) else "unknown"

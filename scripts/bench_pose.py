@@ -166,11 +166,13 @@ def measure_real(args: argparse.Namespace) -> dict:
 
 def print_table(table) -> None:
     from mtn_core.pose.payoff import summarise
+    from mtn_core.results import format_fraction
 
     print(f"{'pose':<42}{'seeds':>6}{'mAP':>9}{'Rank-1':>9}{'colour':>9}{'type':>9}{'min':>7}")
     for name, row in summarise(table).iterrows():
         shares = "".join(
-            f"{row[c]:>9.2%}" for c in ("mAP", "rank1", "color_accuracy", "type_accuracy")
+            f"{format_fraction(row[c]):>9}"
+            for c in ("mAP", "rank1", "color_accuracy", "type_accuracy")
         )
         print(f"{name:<42}{int(row['seeds']):>6}{shares}{row['minutes']:>7.1f}")
 

@@ -49,6 +49,7 @@ PREDICTED_VARIANTS = {
     "strong, predicted segments": ("strong", []),
     "strong, predicted heatmaps": ("strong", ["model.segments=false", "model.heatmaps=true"]),
 }
+TRAININGS = {**VARIANTS, **PREDICTED_VARIANTS}
 # On real crops, which have neither keypoints nor maps: the crops alone, SynthVeRi mixed in, and
 # SynthVeRi first. The last starts from the run "strong, RGB alone" of the same seed.
 PRETRAINED_BY = "strong, RGB alone"
@@ -66,7 +67,7 @@ def main() -> int:
     parser.add_argument("--real_epochs", type=int, default=30)
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--predicted", type=Path, help="ROOT with predicted pose: adds its rows")
-    names = [*VARIANTS, *PREDICTED_VARIANTS, *EVALUATIONS, *REAL_VARIANTS]
+    names = [*TRAININGS, *EVALUATIONS, *REAL_VARIANTS]
     parser.add_argument("--only", nargs="+", default=None, choices=names, metavar="CHANGE")
     parser.add_argument("--set", nargs="+", default=[], help="overrides of every run")
     parser.add_argument(
@@ -80,7 +81,7 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(lacking & set(asked)))}: give --real or --predicted")
     # Seed by seed, so that a run that is interrupted has all rows of the first seeds.
     jobs = [(name, seed) for seed in args.seeds for name in asked]
-    first = [job for job in jobs if job[0] in {**VARIANTS, **PREDICTED_VARIANTS}]
+    first = [job for job in jobs if job[0] in TRAININGS]
     rest = [job for job in jobs if job not in first]
     cores: queue.Queue[set[int]] = queue.Queue()
     for part in np.array_split(sorted(os.sched_getaffinity(0)), args.jobs):
@@ -131,15 +132,13 @@ def run(name: str, seed: int, cores: "queue.Queue[set[int]]", args: argparse.Nam
 
 
 def command(name: str, seed: int, args: argparse.Namespace) -> list[str]:
-    # The seed's recipe names no maps: segments, the document's cheaper choice, unless a row says
-    # otherwise.
     if name in EVALUATIONS:
         trained, overrides = EVALUATIONS[name]
         ckpt = folder_of(trained, seed, args) / "ckpt" / "last.ckpt"
         words = ["eval", "--root", str(args.root), "--ckpt_path", str(ckpt)]
         words += ["--out", str(folder_of(name, seed, args)), "--overwrite", "--set", *overrides]
         return [sys.executable, "-m", "mtn_core", *words]
-    recipe, overrides = {**VARIANTS, **PREDICTED_VARIANTS}.get(name, ("strong", RGB_ALONE))
+    recipe, overrides = TRAININGS.get(name, ("strong", RGB_ALONE))
     epochs, roots = args.epochs, [args.predicted if name in PREDICTED_VARIANTS else args.root]
     words = []
     if name in REAL_VARIANTS:
@@ -149,6 +148,8 @@ def command(name: str, seed: int, args: argparse.Namespace) -> list[str]:
         if name.startswith("SynthVeRi"):
             start = folder_of(PRETRAINED_BY, seed, args) / "ckpt" / "last.ckpt"
             words += ["--pre_ckpt_path", str(start)]
+    # The seed's recipe names no maps: segments, the document's cheaper choice, unless a row says
+    # otherwise.
     overrides = ["model.segments=true", *overrides, f"model.image_size={args.image_size}"]
     for root in roots:
         words += ["--root", str(root)]

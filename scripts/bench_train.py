@@ -119,6 +119,7 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
         "data_wait_ms": round(float(log["data_wait_ms"][WARM_UP:].mean()), 2),
         "overhead": round(loop_s / bare_s - 1, 4),
         "images_per_s": round(args.batch / loop_s, 2),
+        "steps_timed": len(periods),
         "slowest_step": round(float(max(periods) / np.median(periods)), 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
@@ -134,13 +135,11 @@ def _time_save(task, step, folder: Path) -> float:
 
 def write_data(root: Path) -> Path:
     """SynthVeRi `smoke`, packed."""
-    for command in (
-        ["synth", "--root", str(root), "--size", "smoke"],
-        ["pack", "--root", str(root)],
-    ):
-        subprocess.run(
-            [sys.executable, "-m", "mtn_core", *command], check=True, capture_output=True
-        )
+    from mtn_core.data.packing import pack_dataset
+    from mtn_core.data.synthetic import write_synthveri
+
+    write_synthveri(root, size="smoke", seed=0)
+    pack_dataset(root, splits=["train"])
     return root
 
 

@@ -1,6 +1,5 @@
 """Does pose pay off: MultiTaskNet with exact, with predicted and without pose, side by side."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from mtn_core.engine.evaluate import evaluate_checkpoint, evaluate_into_run
 from mtn_core.engine.multitask import train
 from mtn_core.files import write_text
 from mtn_core.pose.result import PoseResult
-from mtn_core.results import RetrievalResult
+from mtn_core.results import RetrievalResult, format_fraction
 
 TABLE_FILE = "payoff.csv"
 EXACT, PREDICTED, WITHOUT = "exact pose", "predicted pose", "no pose"
@@ -175,12 +174,8 @@ def _row(name: str, seed: int, result: RetrievalResult, minutes: float) -> dict[
 
 
 def _describe(row: dict[str, object]) -> str:
+    mAP, rank1, color, type_ = (format_fraction(row[column]) for column in COLUMNS[2:-1])
     return (
-        f"{row['pose']}, seed {row['seed']}: mAP {row['mAP']:.2%}, Rank-1 {row['rank1']:.2%}, "
-        f"colour {_percent(row['color_accuracy'])}, type {_percent(row['type_accuracy'])}, "
-        f"{row['minutes']:.1f} min"
+        f"{row['pose']}, seed {row['seed']}: mAP {mAP}, Rank-1 {rank1}, "
+        f"colour {color}, type {type_}, {row['minutes']:.1f} min"
     )
-
-
-def _percent(share: float) -> str:
-    return "unknown" if math.isnan(share) else f"{share:.2%}"

@@ -1,6 +1,7 @@
 """Two real CPU processes under msrun against one."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -73,6 +74,15 @@ def test_the_cause_is_named_before_those_that_were_killed_for_it(tmp_path):
     (tmp_path / "failed.1").write_text("an exception")
     (tmp_path / "msrun.log").unlink()
     assert failed_ranks(tmp_path) == [2, 1], "a process killed from outside left no word"
+
+
+def test_a_job_on_one_machine_takes_a_port_of_its_own():
+    ports = [Cluster(worker_num=2).master_port for _ in range(3)]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports[0]))
+    assert len(set(ports)) > 1
+    assert Cluster(worker_num=4, local_worker_num=2).master_port == 8118
+    assert Cluster(worker_num=2, master_port=9000).master_port == 9000
 
 
 def test_impossible_clusters_are_refused():

@@ -18,6 +18,7 @@ def test_it_prints_a_row_for_every_input_and_one_json_line(repository, smoke_roo
     [row] = json.loads(last)["rows"]
     assert (row["inputs"], row["size"], row["batch"]) == ("segments", 32, 8)
     assert 0 < row["bare_ms"] < 1e3 * row["compile_s"]
+    assert row["steps_timed"] == 3, "a period is a whole step"
     assert row["slowest_step"] < 20, "the graph was compiled again in a later step"
     assert row["peak_mb"] > 200
     assert any("target" in line for line in table)
