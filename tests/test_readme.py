@@ -1,5 +1,6 @@
 """Every code block of the README runs, in order, in one folder; what cannot says why."""
 
+import json
 import os
 import re
 import shutil
@@ -83,3 +84,5 @@ def test_blocks_run(tmp_path, smoke_root):
         ran += 1
     assert ran >= 5
     assert (tmp_path / "reports" / "first.html").stat().st_size > 10_000
+    baselines = json.loads((tmp_path / "runs" / "first" / "baselines.json").read_text())
+    assert baselines.keys() == {"untrained", "color_histogram"}

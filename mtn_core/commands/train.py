@@ -44,6 +44,11 @@ def _register_eval(subparsers) -> None:
     add_device(parser)
     add_maps(parser)
     add_boolean(parser, "distribute", "one of several processes started by msrun", default=False)
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="also what the untrained network and a colour histogram reach, for the report",
+    )
     _add_set(parser)
     parser.set_defaults(run=run_eval)
 
@@ -107,7 +112,9 @@ def run_train(args: argparse.Namespace) -> int:
 def run_eval(args: argparse.Namespace) -> int:
     """Handle `mtn eval`."""
     from mtn_core.engine.device import setup_device
-    from mtn_core.engine.evaluate import evaluate_into_run
+    from mtn_core.engine.evaluate import evaluate_into_run, write_baselines
+    from mtn_core.report.verdict import list_baselines
+    from mtn_core.runs import read_run_config
 
     device = setup_device(args.device_target, args.device_id, distribute=args.distribute)
     result = evaluate_into_run(
@@ -122,4 +129,10 @@ def run_eval(args: argparse.Namespace) -> int:
     )
     if device.is_main:
         print(result.format_table())
+    if args.baselines:
+        config, _ = read_run_config(args.out)
+        baselines = write_baselines(config, args.root, args.out, device)
+        if device.is_main:
+            for name, score in list_baselines({n: b["mAP"] for n, b in baselines.items()}):
+                print(f"Baseline, {name}: mAP {score:.2%}")
     return 0

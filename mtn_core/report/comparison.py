@@ -97,7 +97,7 @@ def make_comparison_section(
                 f"Scatter plot of the average precision of each query in {first.name} and "
                 f"{run.name}",
                 lambda ax, ap=ap, run=run: plot_ap_scatter(ax, *ap, (first.name, run.name)),
-                caption="Above the line: better in the second run.",
+                caption=f"Better, above the line: in {run.name}. A point is a query.",
                 size=(6.0, 3.8),
             )
         ]

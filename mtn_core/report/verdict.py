@@ -66,7 +66,10 @@ def describe_against_baselines(
         if score <= 0:
             comparisons.append(f"{name}: {format_percent(score)}")
         else:
-            comparisons.append(f"{trained / score:.1f} times the {name} ({format_percent(score)})")
+            # 0.96 must not be read as "as good as".
+            ratio = trained / score
+            times = f"{ratio:.2f}" if ratio < 2 else f"{ratio:.1f}"
+            comparisons.append(f"{times} times the {name} ({format_percent(score)})")
     if comparisons:
         sentences.append("That is " + " and ".join(comparisons) + ".")
     if any(score >= trained for _, score in list_baselines(baselines)):

@@ -140,7 +140,7 @@ def plot_ap_scatter(
         (worse, "v", OKABE_ITO["vermilion"], "worse"),
         (~better & ~worse, "o", "0.6", "equal"),
     ):
-        label = f"{word} in {names[1]} ({rows.sum()})"
+        label = f"{word} ({rows.sum()})"
         ax.scatter(first[rows], second[rows], s=14, marker=marker, color=color, alpha=0.6,
                    linewidths=0, label=label)  # fmt: skip
     ax.plot([0, 1], [0, 1], color="0.5", linewidth=0.8, linestyle="--")

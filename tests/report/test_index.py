@@ -76,7 +76,7 @@ def test_summary_survives_quotes_and_markup(tmp_path):
 def test_verdict_says_when_a_baseline_is_not_beaten():
     sentences = describe_against_baselines(0.2, {"untrained": 0.25})
     assert any("does not beat every baseline" in sentence for sentence in sentences)
-    assert "0.8 times the same network" in " ".join(sentences)
+    assert "0.80 times the same network" in " ".join(sentences)
     assert describe_against_baselines(float("nan"), {}) == [
         "No query has a match in the gallery, so there is no mAP."
     ]

@@ -72,7 +72,7 @@ def test_scatter_counts_better_and_worse(ax):
     second = np.array([0.4, 0.5, 0.2, 0.3])
     plot_ap_scatter(ax, first, second, ("a", "b"))
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["better in b (1)", "worse in b (1)", "equal in b (1)"]
+    assert labels == ["better (1)", "worse (1)", "equal (1)"]
     assert "3 queries" in ax.get_title()
 
 
