@@ -23,18 +23,12 @@ class BrowserWidget:
         state = state or BrowserState()
         self.browser = browser
         self.controls = {
-            "camid": widgets.Dropdown(
-                options=browser.options("camid"), value=state.camid, description="camera"
-            ),
-            "color_id": widgets.Dropdown(
-                options=browser.options("color_id"), value=state.color_id, description="colour"
-            ),
-            "type_id": widgets.Dropdown(
-                options=browser.options("type_id"), value=state.type_id, description="type"
-            ),
+            "camid": _choice(browser.options("camid"), state.camid, "camera"),
+            "color_id": _choice(browser.options("color_id"), state.color_id, "colour"),
+            "type_id": _choice(browser.options("type_id"), state.type_id, "type"),
             "ap_range": widgets.FloatRangeSlider(
                 value=state.ap_range, min=0, max=1, step=0.05, description="AP",
-                continuous_update=False,
+                continuous_update=False, layout=widgets.Layout(width="340px"),
             ),
             "order": widgets.ToggleButtons(options=SELECTIONS, value=state.order),
             "top_k": widgets.IntSlider(
@@ -91,3 +85,12 @@ class BrowserWidget:
         buffer = io.BytesIO()
         self.browser.draw([row], self.state()).savefig(buffer, format="png", dpi=110)
         self.picture.value = buffer.getvalue()
+
+
+def _choice(
+    options: list[tuple[str, int | None]], value: int | None, description: str
+) -> widgets.Dropdown:
+    # By its index: told to choose the value None ("any"), ipywidgets chooses nothing and the box
+    # stays empty.
+    index = [one for _, one in options].index(value)
+    return widgets.Dropdown(options=options, index=index, description=description)

@@ -118,6 +118,14 @@ def test_widget_filters_selects_and_draws(browser, result):
     assert widget.queries.value is None and widget.picture.value == b""
 
 
+@pytest.mark.parametrize("column", ["camid", "color_id", "type_id"])
+def test_nothing_filtered_is_shown_as_any(browser, column):
+    assert BrowserWidget(browser).controls[column].label.startswith("any (")
+    value = browser.options(column)[1][1]
+    state = BrowserState(**{column: value})
+    assert BrowserWidget(browser, state).controls[column].value == value
+
+
 def test_widget_redraws_for_keypoints_and_length(browser):
     widget = BrowserWidget(browser)
     plain = bytes(widget.picture.value)
