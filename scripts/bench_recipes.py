@@ -33,12 +33,13 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "strong with GeM": ("strong", ["model.pooling=gem"]),
     "strong with erasing": ("strong", ["data.erasing=0.5"]),
     "strong with jitter": ("strong", ["data.color_jitter=0.2"]),
-    "strong with soft margin": ("strong", ["loss.triplet=soft"]),
+    "strong with margin 0.3": ("strong", ["loss.triplet=margin"]),
     "strong with attribute weights 0.5": (
         "strong",
         ["loss.color_weight=0.5", "loss.type_weight=0.5"],
     ),
-    "strong without EMA": ("strong", ["optim.ema_decay=null"]),
+    "strong with EMA": ("strong", ["optim.ema_decay=0.98"]),
+    "strong with erasing and jitter": ("strong", ["data.erasing=0.5", "data.color_jitter=0.2"]),
     "seed with BNNeck and cosine": ("seed", ["model.neck=bnneck", "eval.metric=cosine"]),
     "seed at 1e-3": ("seed", ["optim.learning_rate=1e-3"]),
 }
