@@ -113,8 +113,6 @@ def run_eval(args: argparse.Namespace) -> int:
     """Handle `mtn eval`."""
     from mtn_core.engine.device import setup_device
     from mtn_core.engine.evaluate import evaluate_into_run, write_baselines
-    from mtn_core.report.verdict import list_baselines
-    from mtn_core.runs import read_run_config
 
     device = setup_device(args.device_target, args.device_id, distribute=args.distribute)
     result = evaluate_into_run(
@@ -130,6 +128,9 @@ def run_eval(args: argparse.Namespace) -> int:
     if device.is_main:
         print(result.format_table())
     if args.baselines:
+        from mtn_core.report.verdict import list_baselines
+        from mtn_core.runs import read_run_config
+
         config, _ = read_run_config(args.out)
         baselines = write_baselines(config, args.root, args.out, device)
         if device.is_main:
