@@ -16,8 +16,8 @@ from pydantic import (
     field_validator,
 )
 
-from mtn_core.data.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 from mtn_core.errors import ConfigError
+from mtn_core.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
 
 class _Section(BaseModel):

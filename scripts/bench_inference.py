@@ -32,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def random_checkpoint(args: argparse.Namespace, folder: Path) -> Path:
     from mtn_core.config import ModelConfig
-    from mtn_core.engine.checkpoint import network_weights, save_checkpoint
+    from mtn_core.models.checkpoint import network_weights, save_checkpoint
     from mtn_core.models.multitask import MultiTaskNet
 
     config = ModelConfig(
@@ -50,15 +50,15 @@ def measure_all(args: argparse.Namespace, folder: Path) -> list:
     import mindspore as ms
     import onnx
 
-    from mtn_core.engine.checkpoint import create_network, load_checkpoint
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.export import bench, onnx_graph, onnx_precision
     from mtn_core.export.exporter import export_checkpoint
-    from mtn_core.export.host_input import model_inputs
     from mtn_core.export.mindspore_graphs import MindirModel
-    from mtn_core.export.onnx_session import OnnxModel
     from mtn_core.export.parity import sample_batch
     from mtn_core.export.program import Programs, missing_requirements
+    from mtn_core.models.checkpoint import create_network, load_checkpoint
+    from mtn_core.predict.host_input import model_inputs
+    from mtn_core.predict.onnx import OnnxModel
 
     device = setup_device("CPU")
     path = args.ckpt_path or random_checkpoint(args, folder)

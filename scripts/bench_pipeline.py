@@ -32,10 +32,10 @@ import psutil
 from PIL import Image
 
 from mtn_core.config import DataConfig, ModelConfig
-from mtn_core.data.packing import pack_dataset
+from mtn_core.data.packs.write import pack_dataset
 from mtn_core.data.pipeline import TrainLoader
 from mtn_core.data.source import FolderSource, open_source
-from mtn_core.data.veri import Split, load_split
+from mtn_core.data.split import Split, load_split
 from mtn_core.data.workers import num_workers_for
 
 SIZE = 256
@@ -301,7 +301,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="mtn-bench-") as folder:
         root = options.root
         if root is None:
-            from mtn_core.data.synthetic import write_synthveri
+            from mtn_core.synthveri import write_synthveri
 
             root = Path(folder)
             print(f"writing SynthVeRi {options.size} to {root}", file=sys.stderr)

@@ -24,13 +24,13 @@ from mtn_core.environment import guard_onednn
 def measure_speed(args: argparse.Namespace) -> dict:
     import mindspore as ms
 
-    from mtn_core.data.veri import load_split
-    from mtn_core.engine.checkpoint import network_weights, save_checkpoint
-    from mtn_core.engine.device import setup_device
-    from mtn_core.models.posenet import PoseEstNet
+    from mtn_core.data.split import load_split
+    from mtn_core.device import setup_device
+    from mtn_core.models.checkpoint import network_weights, save_checkpoint
     from mtn_core.pose.config import PoseModelConfig
     from mtn_core.pose.export import export_pose
     from mtn_core.pose.maps import MapOptions, write_pose_maps
+    from mtn_core.pose.network import PoseEstNet
     from mtn_core.pose.onnx_predictor import OnnxPredictor
     from mtn_core.pose.predict import load_predictor
 
@@ -75,7 +75,7 @@ def measure_speed(args: argparse.Namespace) -> dict:
 
 def measure_payoff(args: argparse.Namespace) -> dict:
     from mtn_core.config import load_config
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.files import sha256_of
     from mtn_core.pose.config import PoseConfig
     from mtn_core.pose.evaluate import evaluate_pose_into_run
@@ -133,7 +133,7 @@ def measure_payoff(args: argparse.Namespace) -> dict:
 
 def measure_real(args: argparse.Namespace) -> dict:
     from mtn_core.config import load_config
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.files import sha256_of
     from mtn_core.pose.maps import write_pose_maps
     from mtn_core.pose.payoff import compare_variants, list_variants
@@ -166,7 +166,7 @@ def measure_real(args: argparse.Namespace) -> dict:
 
 def print_table(table) -> None:
     from mtn_core.pose.payoff import summarise
-    from mtn_core.results import format_fraction
+    from mtn_core.results.retrieval import format_fraction
 
     print(f"{'pose':<42}{'seeds':>6}{'mAP':>9}{'Rank-1':>9}{'colour':>9}{'type':>9}{'min':>7}")
     for name, row in summarise(table).iterrows():
@@ -178,7 +178,7 @@ def print_table(table) -> None:
 
 
 def write_data(root: Path, size: str) -> Path:
-    from mtn_core.data.synthetic import write_synthveri
+    from mtn_core.synthveri import write_synthveri
 
     write_synthveri(root, size=size, seed=0)
     return root

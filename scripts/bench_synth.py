@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 
 from mtn_core.data.pose_maps import draw_heatmaps, draw_segments, encode_maps
-from mtn_core.data.synthetic import write_synthveri
-from mtn_core.data.synthetic.assembly import create_vehicle
-from mtn_core.data.synthetic.cameras import create_cameras
-from mtn_core.data.synthetic.fleet import create_fleet
-from mtn_core.data.synthetic.photo import Photo, take_photo
-from mtn_core.data.synthetic.plan import SIZES, create_shots
+from mtn_core.synthveri import write_synthveri
+from mtn_core.synthveri.assembly import create_vehicle
+from mtn_core.synthveri.cameras import create_cameras
+from mtn_core.synthveri.fleet import create_fleet
+from mtn_core.synthveri.photo import Photo, take_photo
+from mtn_core.synthveri.plan import SIZES, create_shots
 
 TARGET = 40.0  # images a second a core
 

@@ -57,7 +57,7 @@ class FewBatches:
 def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dict:
     """One row: seconds a step in the loop and bare, and the process's peak memory."""
     from mtn_core.config import load_config
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.engine.multitask import MultiTaskTask, load_training
     from mtn_core.engine.optim import learning_rates
     from mtn_core.engine.step import TrainStep
@@ -127,7 +127,7 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
 
 
 def _time_save(task, step, folder: Path) -> float:
-    from mtn_core.engine.checkpoint import network_weights, save_checkpoint
+    from mtn_core.models.checkpoint import network_weights, save_checkpoint
 
     started = time.perf_counter()
     save_checkpoint(folder / "timed.ckpt", network_weights(task.network), task.meta(), step.state())
@@ -136,8 +136,8 @@ def _time_save(task, step, folder: Path) -> float:
 
 def write_data(root: Path) -> Path:
     """SynthVeRi `smoke`, packed."""
-    from mtn_core.data.packing import pack_dataset
-    from mtn_core.data.synthetic import write_synthveri
+    from mtn_core.data.packs.write import pack_dataset
+    from mtn_core.synthveri import write_synthveri
 
     write_synthveri(root, size="smoke", seed=0)
     pack_dataset(root, splits=["train"])

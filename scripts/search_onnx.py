@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from mtn_core.errors import MtnError
-from mtn_core.export.onnx_crop import OnnxCropEmbedder
-from mtn_core.search import search
+from mtn_core.predict.onnx_crop import OnnxCropEmbedder
+from mtn_core.results.search import search
 
 
 def main() -> int:

@@ -41,7 +41,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def smoke_root(tmp_path_factory) -> Path:
     """A SynthVeRi smoke data set; read-only for the tests."""
-    from mtn_core.data.synthetic import write_synthveri
+    from mtn_core.synthveri import write_synthveri
 
     root = tmp_path_factory.mktemp("synthveri")
     write_synthveri(root, size="smoke", seed=0)

@@ -21,7 +21,7 @@ def test_a_notebook_is_thin_and_stripped(path):
     for source in sources:
         lines = source.splitlines()
         assert len(lines) <= 15, source
-        forbidden = ("class ", "def ", "!pip", "%pip", "from mtn_core.data.synthetic.")
+        forbidden = ("class ", "def ", "!pip", "%pip", "from mtn_core.synthveri.")
         assert not any(line.startswith(forbidden) for line in lines), source
         assert "/work/" not in source
         assert "/home/" not in source

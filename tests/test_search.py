@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mtn_core import search as search_module
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.results import Embeddings
-from mtn_core.search import onnx_embedder, search
+from mtn_core.results import search as search_module
+from mtn_core.results.search import onnx_embedder, search
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_exported_model_embeds_the_crop(run_dir, features, tmp_path, monkeypatch
             assert images == [tmp_path / "crop.jpg"]
             return features[[12]]
 
-    from mtn_core.export import onnx_session
+    from mtn_core.predict import onnx as onnx_session
 
     monkeypatch.setattr(onnx_session, "OnnxModel", Model)
     (tmp_path / "crop.jpg").write_bytes(b"")

@@ -5,7 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mtn_core.errors import ConfigError, DataError
-from mtn_core.workbook import (
+from mtn_core.jobs.workbook import (
     PROFILES,
     NotebookError,
     check_parameters,

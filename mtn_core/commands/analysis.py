@@ -64,9 +64,9 @@ def run_report(args: argparse.Namespace) -> int:
 
 
 def _write_attention(args: argparse.Namespace) -> None:
-    from mtn_core.engine.attention import write_run_attention
-    from mtn_core.engine.crop import find_checkpoint
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
+    from mtn_core.predict.attention import write_run_attention
+    from mtn_core.predict.crop import find_checkpoint
 
     setup_device("CPU")
     for run in args.runs:
@@ -78,14 +78,14 @@ def run_search(args: argparse.Namespace) -> int:
     """Search a run's gallery for a crop and show the answers."""
     from mtn_core.errors import ConfigError
     from mtn_core.files import write_text
-    from mtn_core.search import search
+    from mtn_core.results.search import search
 
     if args.format == "html" and args.out is None:
         raise ConfigError("--format html needs --out FILE.html")
 
     def embed(image: Path):
-        from mtn_core.engine.crop import CropEmbedder, find_checkpoint
-        from mtn_core.engine.device import setup_device
+        from mtn_core.device import setup_device
+        from mtn_core.predict.crop import CropEmbedder, find_checkpoint
 
         device = setup_device(args.device_target, args.device_id)
         return CropEmbedder(args.ckpt_path or find_checkpoint(args.run_dir), device).embed(image)

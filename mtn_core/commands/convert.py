@@ -28,13 +28,13 @@ def register(subparsers) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mtn_core.models.convert import check_out, convert_state_dict, save_converted
-    from mtn_core.models.convert_posenet import (
+    from mtn_core.convert.multitask import check_out, convert_state_dict, save_converted
+    from mtn_core.convert.read import read_state_dict
+    from mtn_core.pose.convert import (
         convert_pose_state_dict,
         is_posenet,
         save_converted_pose,
     )
-    from mtn_core.models.convert_read import read_state_dict
 
     check_out(args.out, overwrite=args.overwrite)
     arrays = read_state_dict(args.pth_path)

@@ -108,7 +108,7 @@ def _positive(text: str) -> int:
 
 def run_synth(args: argparse.Namespace) -> int:
     """``mtn synth``."""
-    from mtn_core.data.synthetic import write_synthveri
+    from mtn_core.synthveri import write_synthveri
 
     counts = write_synthveri(
         args.root,
@@ -124,7 +124,7 @@ def run_synth(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """``mtn check``."""
-    from mtn_core.data.veri import check_dataset
+    from mtn_core.data.split import check_dataset
 
     report = check_dataset(
         args.root,
@@ -139,7 +139,7 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_pack(args: argparse.Namespace) -> int:
     """``mtn pack``."""
-    from mtn_core.data.packing import pack_dataset, pack_folder
+    from mtn_core.data.packs.write import pack_dataset, pack_folder
 
     manifests = pack_dataset(
         args.root,
@@ -173,7 +173,7 @@ def run_draw_pose(args: argparse.Namespace) -> int:
 
 def run_prepare_veri(args: argparse.Namespace) -> int:
     """``mtn prepare-veri``."""
-    from mtn_core.data.prepare_veri import prepare_veri
+    from mtn_core.data.prepare.veri import prepare_veri
 
     report = prepare_veri(
         args.root,
@@ -190,7 +190,7 @@ def run_prepare_veri(args: argparse.Namespace) -> int:
 
 def run_prepare(args: argparse.Namespace) -> int:
     """``mtn prepare``."""
-    from mtn_core.data.prepare import prepare_folder
+    from mtn_core.data.prepare.folder import prepare_folder
 
     report = prepare_folder(
         args.images,

@@ -138,10 +138,10 @@ def run_export(args: argparse.Namespace) -> int:
             "mindspore is not installed, and a checkpoint can only be exported with it; install "
             "it with `pip install -r requirements.txt`"
         )
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.export.exporter import ExportOptions, export_checkpoint
-    from mtn_core.export.onnx_session import check_batch_size
     from mtn_core.pose.export import export_pose, is_pose_checkpoint
+    from mtn_core.predict.onnx import check_batch_size
 
     check_batch_size(args.batch_size)
     device = setup_device(args.device_target, args.device_id)
@@ -175,8 +175,8 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_eval_onnx(args: argparse.Namespace) -> int:
     """Handle `mtn eval-onnx`."""
-    from mtn_core.export.onnx_eval import evaluate_onnx_into_run
-    from mtn_core.export.onnx_session import check_batch_size
+    from mtn_core.predict.onnx import check_batch_size
+    from mtn_core.predict.onnx_eval import evaluate_onnx_into_run
 
     check_batch_size(args.batch_size)
     result = evaluate_onnx_into_run(
@@ -196,8 +196,8 @@ def run_eval_onnx(args: argparse.Namespace) -> int:
 
 def run_preprocess(args: argparse.Namespace) -> int:
     """Handle `mtn preprocess`."""
-    from mtn_core.export.model_json import check_flags, load_spec
     from mtn_core.export.preprocess import check_inputs, write_inputs
+    from mtn_core.predict.model_json import check_flags, load_spec
 
     spec = load_spec(args.mindir_path)
     check_flags(spec, args.mindir_path, heatmaps=args.heatmapaware, segments=args.segmentaware)

@@ -150,7 +150,7 @@ def run_train_pose(args: argparse.Namespace) -> int:
     sets = _load_training(args)
     evaluation = _load_evaluation(args) if config.train.eval_every else None
 
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.pose.task import train_pose
 
     device = setup_device(args.device_target, args.device_id, distribute=args.distribute)
@@ -271,7 +271,7 @@ def _load_predictor(args: argparse.Namespace):
         )
         return predictor, args.onnx_path
 
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.pose.predict import load_predictor
 
     setup_device(args.device_target, args.device_id)

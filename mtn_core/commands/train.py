@@ -87,7 +87,7 @@ def run_train(args: argparse.Namespace) -> int:
         raise ConfigError("--pre_trained True needs --pre_ckpt_path FILE (see `mtn convert`)")
     use_weights = args.pre_trained is not False and args.pre_ckpt_path is not None
 
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.engine.multitask import train
 
     device = setup_device(args.device_target, args.device_id, distribute=args.distribute)
@@ -111,8 +111,8 @@ def run_train(args: argparse.Namespace) -> int:
 
 def run_eval(args: argparse.Namespace) -> int:
     """Handle `mtn eval`."""
-    from mtn_core.engine.device import setup_device
-    from mtn_core.engine.evaluate import evaluate_into_run, write_baselines
+    from mtn_core.device import setup_device
+    from mtn_core.predict.evaluate import evaluate_into_run, write_baselines
 
     device = setup_device(args.device_target, args.device_id, distribute=args.distribute)
     result = evaluate_into_run(

@@ -57,7 +57,7 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 
 def _cluster(args: argparse.Namespace):
-    from mtn_core.cluster import Cluster
+    from mtn_core.jobs.cluster import Cluster
 
     return Cluster(
         worker_num=args.workers,
@@ -71,8 +71,8 @@ def _cluster(args: argparse.Namespace):
 
 def run_launch(args: argparse.Namespace) -> int:
     """Handle `mtn launch`."""
-    from mtn_core.cluster import launch
     from mtn_core.errors import ConfigError
+    from mtn_core.jobs.cluster import launch
 
     command = [a for i, a in enumerate(args.arguments) if a != "--" or i]
     if not command:
@@ -82,7 +82,7 @@ def run_launch(args: argparse.Namespace) -> int:
 
 def run_workbook_command(args: argparse.Namespace) -> int:
     """Handle `mtn workbook`."""
-    from mtn_core.workbook import PROFILES, run_workbook
+    from mtn_core.jobs.workbook import PROFILES, run_workbook
 
     index = run_workbook(
         PROFILES[args.profile],

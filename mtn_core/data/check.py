@@ -18,13 +18,13 @@ from mtn_core.data.layout import (
     map_file_names,
     split_folder,
 )
-from mtn_core.data.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
 if TYPE_CHECKING:
     from mtn_core.data.mixing import MixedSplit
-    from mtn_core.data.veri import Split
+    from mtn_core.data.split import Split
 
 MAP_COUNTS = {"heatmap": NUM_KEYPOINTS, "segment": NUM_SEGMENTS}
 
@@ -248,8 +248,8 @@ def _image_problem(path: Path) -> Problem | None:
 
 
 def _check_pack(root: str | Path, split: str, report: CheckReport) -> None:
-    from mtn_core.data.pack_reader import find_pack_problem
-    from mtn_core.data.veri import load_split
+    from mtn_core.data.packs.read import find_pack_problem
+    from mtn_core.data.split import load_split
 
     try:
         stale = find_pack_problem(load_split(root, split))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mtn_core.data.veri import Split
+from mtn_core.data.split import Split
 from mtn_core.data.workers import num_workers_for
 
 MAX_DISTANCE = 4  # of 64 bits

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mtn_core.data.vehicle import color_name, type_name
-from mtn_core.data.veri import SPLITS, Split, load_split
-from mtn_core.data.viewpoint import estimate_azimuths, viewpoint_names
+from mtn_core.data.split import SPLITS, Split, load_split
 from mtn_core.data.workers import num_workers_for
+from mtn_core.vehicle import color_name, type_name
+from mtn_core.viewpoint import estimate_azimuths, viewpoint_names
 
 
 def load_splits(root, names: Iterable[str] = SPLITS) -> dict[str, Split]:
-    """The splits of a data set by name; see :func:`mtn_core.data.veri.load_split`."""
+    """The splits of a data set by name; see :func:`mtn_core.data.split.load_split`."""
     return {name: load_split(root, name) for name in names}
 
 

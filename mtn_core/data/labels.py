@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.vehicle import NUM_KEYPOINTS, UNKNOWN
 from mtn_core.errors import DataError, first_offenders
 from mtn_core.files import write_text
+from mtn_core.vehicle import NUM_KEYPOINTS, UNKNOWN
 
 NUM_COLUMNS = 4 + 3 * NUM_KEYPOINTS
 LABEL_COLUMNS = ("name", "pid", "camid", "color_id", "type_id")

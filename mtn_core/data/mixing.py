@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.veri import Split, load_split
+from mtn_core.data.split import Split, load_split
 from mtn_core.errors import ConfigError, DataError
 
 
@@ -105,7 +105,7 @@ def mix_splits(
 
 
 def load_mixed_split(roots: Sequence[str | Path], name: str) -> Split | MixedSplit:
-    """Load a split of each root and mix them; see :func:`mtn_core.data.veri.load_split`."""
+    """Load a split of each root and mix them; see :func:`mtn_core.data.split.load_split`."""
     return mix_splits([load_split(root, name) for root in roots])
 
 

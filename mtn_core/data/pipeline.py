@@ -27,19 +27,19 @@ from mtn_core.data.transforms import (
     transform_segments,
     used_segments,
 )
-from mtn_core.data.vehicle import (
+from mtn_core.data.workers import Prefetcher, num_workers_for
+from mtn_core.errors import DataError, first_offenders
+from mtn_core.vehicle import (
     MAP_SIZE,
     NUM_KEYPOINTS,
     NUM_SEGMENTS,
     SEGMENT_FLIP,
     UNKNOWN,
 )
-from mtn_core.data.workers import Prefetcher, num_workers_for
-from mtn_core.errors import DataError, first_offenders
 
 if TYPE_CHECKING:
     from mtn_core.config import Config, DataConfig, ModelConfig
-    from mtn_core.data.veri import Split
+    from mtn_core.data.split import Split
 
 Batch = dict[str, np.ndarray]
 Job = tuple[int, np.ndarray]  # step and rows; -1 is padding

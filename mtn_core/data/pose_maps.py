@@ -17,13 +17,13 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from mtn_core.data.vehicle import MAP_SIZE, NUM_KEYPOINTS, SEGMENT_KEYPOINTS
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError, first_offenders
 from mtn_core.files import atomic_folder
+from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, SEGMENT_KEYPOINTS
 
 if TYPE_CHECKING:
-    from mtn_core.data.veri import Split
+    from mtn_core.data.split import Split
 
 HEATMAP_SIGMA = 2.0
 JPEG_QUALITY = 95  # what OpenCV writes unasked, and so what PAMTRI's own maps have
@@ -235,7 +235,7 @@ def draw_pose(
         DataError: A split has no keypoints, or an image cannot be read.
         RunFolderError: A map folder holds something and ``overwrite`` is false.
     """
-    from mtn_core.data.veri import SPLITS, load_split
+    from mtn_core.data.split import SPLITS, load_split
 
     loaded = [load_split(root, name) for name in splits or SPLITS]
     for split in loaded:

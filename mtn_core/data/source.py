@@ -10,14 +10,14 @@ from mtn_core.data.check import check_needed_files
 from mtn_core.data.images import decode_map, read_bytes, read_image
 from mtn_core.data.layout import map_file_names
 from mtn_core.data.transforms import enlarge_maps
-from mtn_core.data.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
 from mtn_core.errors import DataError
+from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mtn_core.data.mixing import MixedSplit
-    from mtn_core.data.veri import Split
+    from mtn_core.data.split import Split
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def open_source(
     for part in split.parts:
         source: Source | None = None
         if packed:
-            from mtn_core.data.pack_reader import open_pack
+            from mtn_core.data.packs.read import open_pack
 
             source = open_pack(part, heatmaps=heatmaps, segments=segments)
         if source is None:

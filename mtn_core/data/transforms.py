@@ -16,7 +16,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from mtn_core.data.vehicle import (
+from mtn_core.vehicle import (
     KEYPOINT_FLIP,
     MAP_SIZE,
     SEGMENT_FLIP,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mtn_core.errors import CheckpointError
 from mtn_core.files import atomic_path, write_text
+from mtn_core.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mtn_core.runs import CHECKPOINT_FOLDER
 
 LAST, BEST = "last.ckpt", "best.ckpt"

@@ -12,15 +12,15 @@ from mindspore import nn
 from mtn_core.config import Config, with_overrides
 from mtn_core.data.pipeline import TrainLoader
 from mtn_core.data.source import open_source
-from mtn_core.data.veri import Split, load_split
-from mtn_core.engine.device import Device
-from mtn_core.engine.embed import Embedder, NetworkOnPixels, batch_inputs
-from mtn_core.engine.evaluate import embed_and_compare, load_evaluation
+from mtn_core.data.split import Split, load_split
+from mtn_core.device import Device
 from mtn_core.engine.task import Batch, Evaluation
 from mtn_core.engine.train import Progress, fit
 from mtn_core.errors import ConfigError
 from mtn_core.losses import LOSS_PARTS, MultiTaskLoss
 from mtn_core.models.multitask import MultiTaskNet
+from mtn_core.predict.evaluate import embed_and_compare, load_evaluation
+from mtn_core.predict.mindspore import Embedder, NetworkOnPixels, batch_inputs
 from mtn_core.runs import (
     claim_run_folder,
     describe_environment,
@@ -89,7 +89,7 @@ class MultiTaskTask:
         ms.set_seed(config.train.seed)
         self.network = MultiTaskNet(self.config.model)
         if pre_ckpt_path is not None:
-            from mtn_core.models.convert_load import load_pretrained
+            from mtn_core.convert.load import load_pretrained
 
             logger.info("%s", load_pretrained(self.network, pre_ckpt_path))
         self.forward = LossOnPixels(self.network, MultiTaskLoss(self.config.loss))
@@ -155,7 +155,7 @@ def train(
         roots: One or more data roots; with several, their training splits are mixed with
             ``data.weights``.
         out: Run folder.
-        device: From :func:`mtn_core.engine.device.setup_device`.
+        device: From :func:`mtn_core.device.setup_device`.
         eval_root: Root whose query and gallery are evaluated; the first of ``roots`` by default.
         pre_ckpt_path: Weights to start from.
         resume: Go on with the run in ``out``.

@@ -13,14 +13,14 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from mtn_core.config import Config
+from mtn_core.device import Device
 from mtn_core.engine.callbacks import CheckpointKeeper, CsvLog
-from mtn_core.engine.checkpoint import load_weights, network_weights
-from mtn_core.engine.device import Device
 from mtn_core.engine.diagnosis import save_diagnosis, trace_activations
 from mtn_core.engine.optim import learning_rates
 from mtn_core.engine.step import StepResult, TrainStep
 from mtn_core.engine.task import Batch, Evaluation, TrainTask
 from mtn_core.errors import CheckpointError, MtnError
+from mtn_core.models.checkpoint import load_weights, network_weights
 from mtn_core.runs import TRAIN_FILE, config_sha256
 
 logger = logging.getLogger(__name__)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from mtn_core.data.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
-from mtn_core.engine.checkpoint import Checkpoint
-from mtn_core.export.model_json import (
+from mtn_core.files import sha256_of
+from mtn_core.models.checkpoint import Checkpoint
+from mtn_core.models.multitask import EMBEDDING_SIZE, KEYPOINT_VALUES
+from mtn_core.models.preprocess import IMAGE_MEAN, IMAGE_STD, MAP_MEAN, MAP_STD
+from mtn_core.predict.model_json import (
     BATCH,
     HEATMAPS,
     IMAGE,
@@ -16,10 +18,8 @@ from mtn_core.export.model_json import (
     channel_names,
     hash_of_pids,
 )
-from mtn_core.files import sha256_of
-from mtn_core.models.multitask import EMBEDDING_SIZE, KEYPOINT_VALUES
-from mtn_core.models.preprocess import IMAGE_MEAN, IMAGE_STD, MAP_MEAN, MAP_STD
 from mtn_core.runs import describe_environment
+from mtn_core.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
 _VERSIONS = ("mindspore", "onnxruntime-gpu", "numpy")
 

@@ -10,26 +10,26 @@ import numpy as np
 
 from mtn_core.config import DataConfig
 from mtn_core.data.pipeline import EvalLoader
-from mtn_core.data.veri import load_split
-from mtn_core.engine.checkpoint import Checkpoint, create_network, load_checkpoint
-from mtn_core.engine.device import Device
-from mtn_core.engine.embed import NetworkOnPixels, batch_inputs
+from mtn_core.data.split import load_split
+from mtn_core.device import Device
 from mtn_core.errors import ConfigError, RunFolderError
 from mtn_core.export import mindspore_graphs, onnx_graph, parity
 from mtn_core.export.describe import create_spec
-from mtn_core.export.host_input import model_inputs
 from mtn_core.export.model_card import write_model_card
-from mtn_core.export.model_json import (
+from mtn_core.export.onnx_pixels import add_preprocessing
+from mtn_core.export.writing import explain_full_disk
+from mtn_core.files import sha256_of
+from mtn_core.models.checkpoint import Checkpoint, create_network, load_checkpoint
+from mtn_core.predict.host_input import model_inputs
+from mtn_core.predict.mindspore import NetworkOnPixels, batch_inputs
+from mtn_core.predict.model_json import (
     MODEL_JSON,
     OUTPUT_NAMES,
     FileSpec,
     ModelSpec,
     check_flags,
 )
-from mtn_core.export.onnx_pixels import add_preprocessing
-from mtn_core.export.onnx_session import OnnxModel
-from mtn_core.export.writing import explain_full_disk
-from mtn_core.files import sha256_of
+from mtn_core.predict.onnx import OnnxModel
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
 MODEL_CARD = "model_card.md"
@@ -75,7 +75,7 @@ def export_checkpoint(
         ckpt_path: Written by training.
         out: Folder for the files.
         formats: Some of ``MINDIR``, ``ONNX``, ``AIR``.
-        device: From :func:`mtn_core.engine.device.setup_device`.
+        device: From :func:`mtn_core.device.setup_device`.
         options: What to write beside the plain files.
         heatmaps: What the caller believes the network sees; checked against the checkpoint.
         segments: Likewise.
@@ -183,7 +183,7 @@ class _Exporter:
         session = OnnxModel(path)
         self._record(path, "ONNX", session.run(self.batch), precision=precision, inputs=inputs)
         if self.options.root is not None and (self.options.float16 or self.options.int8):
-            from mtn_core.export.onnx_eval import evaluate_onnx
+            from mtn_core.predict.onnx_eval import evaluate_onnx
 
             result = evaluate_onnx(session, self.options.root, batch_size=self.options.batch_size)
             rank1 = float(result.cmc[0])

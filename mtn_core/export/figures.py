@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
-from mtn_core.export.model_json import ModelSpec
 from mtn_core.export.parity import TOLERANCE, largest
+from mtn_core.predict.model_json import ModelSpec
 from mtn_core.viz.style import OKABE_ITO
 
 _SMALLEST = 1e-9  # where a difference of 0 is drawn on the logarithmic axis

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from mtn_core.errors import ConfigError, DataError
-from mtn_core.export.model_json import ModelSpec, load_spec
+from mtn_core.predict.model_json import ModelSpec, load_spec
 
 _VERSION_FIELD = 13  # `mind_ir_version` in MindSpore's mind_ir.proto
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5

@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 from mindspore import nn
 
-from mtn_core.engine.checkpoint import Checkpoint, create_network
-from mtn_core.engine.device import Device
+from mtn_core.device import Device
 from mtn_core.errors import DataError, DeviceError
-from mtn_core.export.model_json import OUTPUT_NAMES, ModelSpec
 from mtn_core.export.onnx_graph import scratch_folder
+from mtn_core.models.checkpoint import Checkpoint, create_network
+from mtn_core.predict.model_json import OUTPUT_NAMES, ModelSpec
 
 
 class _Named(nn.Cell):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mtn_core.export.model_json import ModelSpec, TensorSpec
 from mtn_core.export.parity import TOLERANCE, largest
 from mtn_core.files import write_text
+from mtn_core.predict.model_json import ModelSpec, TensorSpec
 
 
 def write_model_card(spec: ModelSpec, path: str | Path) -> None:

@@ -17,8 +17,8 @@ import onnx
 from onnx import helper, numpy_helper, shape_inference
 
 from mtn_core.errors import DataError
-from mtn_core.export.model_json import BATCH, IMAGE, KEYPOINTS, OUTPUT_NAMES
 from mtn_core.files import atomic_path
+from mtn_core.predict.model_json import BATCH, IMAGE, KEYPOINTS, OUTPUT_NAMES
 
 _EMBEDDING = OUTPUT_NAMES.index("embedding")
 

@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mtn_core.export.host_input import map_keys
-from mtn_core.export.model_json import IMAGE, ModelSpec
 from mtn_core.export.onnx_graph import check, copy
+from mtn_core.predict.host_input import map_keys
+from mtn_core.predict.model_json import IMAGE, ModelSpec
 
 _STACK = "image_stack"
 

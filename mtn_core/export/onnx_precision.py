@@ -19,10 +19,10 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from mtn_core.config import DataConfig
 from mtn_core.data.pipeline import EvalLoader
-from mtn_core.data.veri import load_split
-from mtn_core.export.host_input import model_inputs
-from mtn_core.export.model_json import ModelSpec
+from mtn_core.data.split import load_split
 from mtn_core.export.onnx_graph import copy, scratch_folder
+from mtn_core.predict.host_input import model_inputs
+from mtn_core.predict.model_json import ModelSpec
 
 NUM_CALIBRATION_IMAGES = 128
 # Scales per output channel need DequantizeLinear's axis, which came with this operator set.

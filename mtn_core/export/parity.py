@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mtn_core.errors import MtnError
-from mtn_core.export.model_json import (
+from mtn_core.predict.model_json import (
     HEATMAPS,
     IMAGE,
     KEYPOINTS,

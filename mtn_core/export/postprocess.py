@@ -5,10 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.data.vehicle import NUM_KEYPOINTS
 from mtn_core.errors import DataError, first_offenders
-from mtn_core.export.model_json import OUTPUT_NAMES, ModelSpec
-from mtn_core.export.onnx_eval import evaluation_config
 from mtn_core.export.preprocess import (
     IMAGE_FOLDER,
     SPLITS,
@@ -17,8 +14,11 @@ from mtn_core.export.preprocess import (
     read_labels,
 )
 from mtn_core.export.writing import explain_full_disk
+from mtn_core.predict.model_json import OUTPUT_NAMES, ModelSpec
+from mtn_core.predict.onnx_eval import evaluation_config
 from mtn_core.results import Embeddings, RetrievalResult
 from mtn_core.runs import claim_run_folder, describe_environment, write_run_context
+from mtn_core.vehicle import NUM_KEYPOINTS
 
 
 def read_outputs(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtn_core.data.vehicle import UNKNOWN
 from mtn_core.errors import DataError
+from mtn_core.vehicle import UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Changes to embeddings before retrieval that need no labels but the camera.
 
-Each gives another figure beside the plain one, see :mod:`mtn_core.metrics.variants`.
+Each gives another figure beside the plain one, see :mod:`mtn_core.results.variants`.
 """
 
 import numpy as np

@@ -6,9 +6,9 @@ from mindspore import nn, ops
 from mindspore.common.initializer import Normal
 
 from mtn_core.config import ModelConfig
-from mtn_core.data.vehicle import NUM_KEYPOINTS
 from mtn_core.errors import ConfigError
 from mtn_core.models.densenet import NUM_FEATURES, DenseNet121
+from mtn_core.vehicle import NUM_KEYPOINTS
 
 EMBEDDING_SIZE = 1024
 ATTRIBUTE_SIZE = 512

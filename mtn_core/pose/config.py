@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mtn_core.config import OptimConfig, TrainConfig
-from mtn_core.data.vehicle import NUM_KEYPOINTS
+from mtn_core.vehicle import NUM_KEYPOINTS
 
 OUTPUT_STRIDE = 4
 _COARSEST_STRIDE = 32

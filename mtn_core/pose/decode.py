@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mtn_core.data.vehicle import KEYPOINT_FLIP
+from mtn_core.vehicle import KEYPOINT_FLIP
 
 _QUARTER = 0.25
 

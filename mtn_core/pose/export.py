@@ -12,19 +12,19 @@ import onnx
 from mindspore import nn
 from onnx import helper, shape_inference
 
-from mtn_core.data.vehicle import KEYPOINT_NAMES, NUM_KEYPOINTS
-from mtn_core.engine.checkpoint import Checkpoint, load_checkpoint, load_weights
-from mtn_core.engine.device import Device
+from mtn_core.device import Device
 from mtn_core.errors import ConfigError, RunFolderError
 from mtn_core.export import onnx_graph
 from mtn_core.export.mindspore_graphs import check_formats
 from mtn_core.export.parity import TOLERANCE, ParityError
 from mtn_core.files import sha256_of, write_json, write_text
-from mtn_core.models.posenet import PoseEstNet
+from mtn_core.models.checkpoint import Checkpoint, load_checkpoint, load_weights
 from mtn_core.models.preprocess import IMAGE_MEAN, IMAGE_STD
 from mtn_core.pose.config import PoseModelConfig
+from mtn_core.pose.network import PoseEstNet
 from mtn_core.pose.onnx_predictor import METADATA_KEY, OnnxPredictor, normalise
 from mtn_core.pose.predict import KIND, pose_model_config
+from mtn_core.vehicle import KEYPOINT_NAMES, NUM_KEYPOINTS
 
 NAME = "PoseEstNet"
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
@@ -66,7 +66,7 @@ def export_pose(
         ckpt_path: Written by ``mtn train-pose`` or ``mtn convert``.
         out: Folder for the files; it sees whole, proven files or none.
         formats: Some of ``MINDIR``, ``ONNX``, ``AIR``.
-        device: From :func:`mtn_core.engine.device.setup_device`.
+        device: From :func:`mtn_core.device.setup_device`.
         overwrite: Replace files of an earlier export.
         echo: Told about differences.
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.data.vehicle import NUM_KEYPOINTS
 from mtn_core.data.workers import Prefetcher, num_workers_for
 from mtn_core.errors import ConfigError, DataError
 from mtn_core.pose.config import PoseConfig
@@ -16,6 +15,7 @@ from mtn_core.pose.transforms import (
     transform_crop,
     transform_points,
 )
+from mtn_core.vehicle import NUM_KEYPOINTS
 
 Batch = dict[str, np.ndarray]
 

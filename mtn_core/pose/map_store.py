@@ -12,10 +12,10 @@ import numpy as np
 from mtn_core.data.labels import write_labels
 from mtn_core.data.layout import MAP_KINDS, label_path
 from mtn_core.data.pose_maps import encode_maps, map_folder_name, write_map_files
-from mtn_core.data.vehicle import NUM_KEYPOINTS
-from mtn_core.data.veri import Split
+from mtn_core.data.split import Split
 from mtn_core.errors import DataError
 from mtn_core.files import atomic_path, sha256_of, write_json
+from mtn_core.vehicle import NUM_KEYPOINTS
 
 _STATE_FILE = "state.json"
 _VERSION = 1
@@ -45,7 +45,7 @@ def read_done(split: Split, key: Mapping[str, Any]) -> dict[str, Any] | None:
     if not done or done.get("key") != dict(key) or not is_own_output(split):
         return None
     if key.get("pack"):
-        from mtn_core.data.manifest import MANIFEST_NAME, pack_folder
+        from mtn_core.data.packs.manifest import MANIFEST_NAME, pack_folder
 
         present = (pack_folder(split.root, split.name) / MANIFEST_NAME).is_file()
     else:
@@ -105,7 +105,7 @@ class MapStore:
         """
         for kind, maps in zip(MAP_KINDS, (heatmaps, segments), strict=True):
             if self.pack:
-                from mtn_core.data.packing import compress_maps
+                from mtn_core.data.packs.write import compress_maps
 
                 self._packed_file(kind, row).write_bytes(compress_maps(_as_read(maps)))
             else:
@@ -193,8 +193,8 @@ class MapStore:
             new.rename(final)
 
     def _place_pack(self, progress: bool) -> None:
-        from mtn_core.data.packing import pack_split
-        from mtn_core.data.veri import load_split
+        from mtn_core.data.packs.write import pack_split
+        from mtn_core.data.split import load_split
 
         for kind in MAP_KINDS:
             final = self.split.folder(kind)

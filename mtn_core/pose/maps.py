@@ -19,8 +19,7 @@ from tqdm.auto import tqdm
 
 from mtn_core.data.layout import MAP_KINDS, SPLITS, label_path, split_folder
 from mtn_core.data.pose_maps import draw_segments
-from mtn_core.data.vehicle import MAP_SIZE
-from mtn_core.data.veri import Split, load_split
+from mtn_core.data.split import Split, load_split
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError, first_offenders
 from mtn_core.pose.decode import decode_heatmaps, to_maps
@@ -28,6 +27,7 @@ from mtn_core.pose.loader import CropLoader
 from mtn_core.pose.map_store import MapStore, is_own_output, read_done, work_folder
 from mtn_core.pose.predict import Predictor, iterate_heatmaps
 from mtn_core.pose.sources import PoseSet
+from mtn_core.vehicle import MAP_SIZE
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def link_root(root: str | Path, out: str | Path, splits: Sequence[str]) -> Path:
     Raises:
         DataError: ``root`` is not a data set.
     """
-    from mtn_core.data.placing import place_file
+    from mtn_core.data.prepare.placing import place_file
 
     out = Path(out)
     for name in splits:

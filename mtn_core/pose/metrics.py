@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.vehicle import KEYPOINT_NAMES
+from mtn_core.vehicle import KEYPOINT_NAMES
 
 VISIBLE_CONFIDENCE = 0.5
 KEYPOINT_GROUPS = {

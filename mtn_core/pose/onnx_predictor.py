@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mtn_core.data.vehicle import NUM_KEYPOINTS
 from mtn_core.errors import DataError
-from mtn_core.export.onnx_session import create_session
+from mtn_core.predict.onnx import create_session
+from mtn_core.vehicle import NUM_KEYPOINTS
 
 METADATA_KEY = "mtn.pose"
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)

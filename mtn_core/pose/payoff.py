@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from mtn_core.config import Config, with_overrides
-from mtn_core.engine.device import Device
-from mtn_core.engine.evaluate import evaluate_checkpoint, evaluate_into_run
+from mtn_core.device import Device
 from mtn_core.engine.multitask import train
 from mtn_core.files import write_text
 from mtn_core.pose.result import PoseResult
-from mtn_core.results import RetrievalResult, format_fraction
+from mtn_core.predict.evaluate import evaluate_checkpoint, evaluate_into_run
+from mtn_core.results import RetrievalResult
+from mtn_core.results.retrieval import format_fraction
 
 TABLE_FILE = "payoff.csv"
 EXACT, PREDICTED, WITHOUT = "exact pose", "predicted pose", "no pose"
@@ -69,7 +70,7 @@ def compare_variants(
         variants: From :func:`list_variants`.
         config: Recipe of MultiTaskNet.
         out: Folder; a run folder for each variant and seed, and ``payoff.csv``.
-        device: From :func:`mtn_core.engine.device.setup_device`.
+        device: From :func:`mtn_core.device.setup_device`.
         seeds: Of the trainings.
         overwrite: Replace runs that are there.
         echo: Told about every row.
@@ -118,7 +119,7 @@ def compare_at_test_time(
         ckpt_path: Trained on exact pose.
         root: Data with exact pose.
         predicted_root: The same images with predicted pose.
-        device: From :func:`mtn_core.engine.device.setup_device`.
+        device: From :func:`mtn_core.device.setup_device`.
 
     Returns:
         Index ``exact pose``, ``predicted pose``; columns ``mAP, rank1, color_accuracy,

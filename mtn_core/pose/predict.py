@@ -10,14 +10,14 @@ import numpy as np
 from mindspore import nn, ops
 from tqdm.auto import tqdm
 
-from mtn_core.data.vehicle import NUM_KEYPOINTS
-from mtn_core.engine.checkpoint import Checkpoint, load_checkpoint, load_weights
 from mtn_core.errors import CheckpointError
-from mtn_core.models.posenet import PoseEstNet, PoseInput
+from mtn_core.models.checkpoint import Checkpoint, load_checkpoint, load_weights
 from mtn_core.pose.config import PoseModelConfig
 from mtn_core.pose.decode import decode_heatmaps, merge_flipped
 from mtn_core.pose.loader import CropLoader
+from mtn_core.pose.network import PoseEstNet, PoseInput
 from mtn_core.pose.sources import PoseSet
+from mtn_core.vehicle import NUM_KEYPOINTS
 
 KIND = "pose"
 

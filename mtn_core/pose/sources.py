@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from mtn_core.data.images import read_image
-from mtn_core.data.vehicle import NUM_KEYPOINTS, SEGMENT_MIN_CONFIDENCE
-from mtn_core.data.veri import load_split
+from mtn_core.data.split import load_split
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.vehicle import NUM_KEYPOINTS, SEGMENT_MIN_CONFIDENCE
 
 NUM_ANNOTATION_COLUMNS = 3 + 3 * NUM_KEYPOINTS
 VISIBLE_CONFIDENCE = SEGMENT_MIN_CONFIDENCE

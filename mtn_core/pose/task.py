@@ -9,16 +9,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from mtn_core.data.vehicle import NUM_KEYPOINTS
-from mtn_core.engine.device import Device
+from mtn_core.device import Device
 from mtn_core.engine.task import Batch, Evaluation
 from mtn_core.engine.train import Progress, fit
 from mtn_core.errors import ConfigError, DataError
-from mtn_core.models.posenet import PoseEstNet
 from mtn_core.pose.config import PoseConfig
 from mtn_core.pose.loader import PoseTrainLoader
 from mtn_core.pose.loss import POSE_LOSS_PARTS, PoseLoss
 from mtn_core.pose.metrics import measure_errors
+from mtn_core.pose.network import PoseEstNet
 from mtn_core.pose.predict import KIND, NetworkPredictor, PoseOnPixels, predict_keypoints
 from mtn_core.pose.sources import PoseSet
 from mtn_core.runs import (
@@ -27,6 +26,7 @@ from mtn_core.runs import (
     read_resumed_config,
     write_run_context,
 )
+from mtn_core.vehicle import NUM_KEYPOINTS
 
 SCORE_THRESHOLD = 0.1
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class PoseTask:
         ms.set_seed(config.train.seed)
         self.network = PoseEstNet(config.model)
         if pre_ckpt_path is not None:
-            from mtn_core.models.convert_posenet import load_pretrained_pose
+            from mtn_core.pose.convert import load_pretrained_pose
 
             logger.info("%s", load_pretrained_pose(self.network, pre_ckpt_path))
         loss = PoseLoss(config.loss, config.model.heatmap_size)
@@ -152,7 +152,7 @@ def train_pose(
         config: Recipe with overrides.
         train: Training sets; several are mixed with ``data.weights``.
         out: Run folder.
-        device: From :func:`mtn_core.engine.device.setup_device`.
+        device: From :func:`mtn_core.device.setup_device`.
         evaluation: Images whose PCK chooses the best epoch.
         pre_ckpt_path: Weights to start from.
         resume: Go on with the run in ``out``.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mtn_core.data.vehicle import KEYPOINT_FLIP
 from mtn_core.pose.config import PoseDataConfig, PoseLossConfig
 from mtn_core.pose.sources import VISIBLE_CONFIDENCE, is_labelled
+from mtn_core.vehicle import KEYPOINT_FLIP
 
 _NEUTRAL = (124, 116, 104)  # ImageNet's mean: zero after normalisation
 

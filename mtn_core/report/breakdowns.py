@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.viewpoint import VIEWPOINT_NAMES
 from mtn_core.report.figures import PageFigure, make_figure
 from mtn_core.report.page import format_percent
 from mtn_core.report.parts import Part, Section
@@ -19,6 +18,7 @@ from mtn_core.report.tables import (
     table_from_frame,
     text_cell,
 )
+from mtn_core.viewpoint import VIEWPOINT_NAMES
 from mtn_core.viz import breakdown, verification
 
 # Table of a result, its group column, heading, what the group is.

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from mtn_core.data.vehicle import color_name, type_name
 from mtn_core.report.page import format_percent
 from mtn_core.report.sources import RunSource
 from mtn_core.report.thumbnails import PLACEHOLDER_CLASS, ThumbnailStore
+from mtn_core.vehicle import color_name, type_name
 from mtn_core.viz.attention import AttentionMaps
 from mtn_core.viz.crops import encode_jpeg
 from mtn_core.viz.overlay import blend_attention

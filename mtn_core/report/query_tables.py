@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.vehicle import color_name, type_name
 from mtn_core.report.sources import RunSource
 from mtn_core.report.tables import (
     Cell,
@@ -18,6 +17,7 @@ from mtn_core.report.tables import (
     text_cell,
 )
 from mtn_core.results import RetrievalResult
+from mtn_core.vehicle import color_name, type_name
 
 
 def make_query_table(runs: Sequence[RunSource], rows_with_lists: set[int]) -> Table:

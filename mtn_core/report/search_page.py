@@ -6,7 +6,7 @@ from mtn_core.files import write_text
 from mtn_core.report.page import render_page
 from mtn_core.report.tables import Cell, Column, Table, number_cell, text_cell
 from mtn_core.report.thumbnails import PLACEHOLDER_CLASS, ThumbnailStore
-from mtn_core.search import SearchResult
+from mtn_core.results.search import SearchResult
 from mtn_core.viz.crops import CropSource, encode_jpeg, read_crop
 
 _MAX_SIDE = 220

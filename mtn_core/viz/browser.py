@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mtn_core.data.vehicle import color_name, type_name
 from mtn_core.metrics.rerank import rerank
-from mtn_core.metrics.variants import MAX_IMAGES
 from mtn_core.results import RetrievalResult
+from mtn_core.results.variants import MAX_IMAGES
+from mtn_core.vehicle import color_name, type_name
 from mtn_core.viz.crops import CropSource
 from mtn_core.viz.overlay import keypoint_overlay
 from mtn_core.viz.rank_lists import Overlay, draw_rank_lists

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from mtn_core.data.viewpoint import VIEWPOINT_NAMES
+from mtn_core.viewpoint import VIEWPOINT_NAMES
 from mtn_core.viz.style import OKABE_ITO
 
 SPLIT_COLORS = {

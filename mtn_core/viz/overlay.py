@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
 
-from mtn_core.data.vehicle import NUM_KEYPOINTS, SEGMENT_MIN_CONFIDENCE
 from mtn_core.results import Embeddings
+from mtn_core.vehicle import NUM_KEYPOINTS, SEGMENT_MIN_CONFIDENCE
 from mtn_core.viz.style import OKABE_ITO
 
 Extent = tuple[float, float, float, float]

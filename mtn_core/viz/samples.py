@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from mtn_core.data.images import read_image
-from mtn_core.data.vehicle import SEGMENT_MIN_CONFIDENCE, color_name, type_name
-from mtn_core.data.veri import Split
+from mtn_core.data.split import Split
+from mtn_core.vehicle import SEGMENT_MIN_CONFIDENCE, color_name, type_name
 from mtn_core.viz.overlay import draw_keypoints
 
 _CELL = 128  # pixels of a cell in a sheet

@@ -8,7 +8,7 @@ import pytest
 
 from mtn_core.cli import main
 from mtn_core.results import RetrievalResult
-from mtn_core.search import search
+from mtn_core.results.search import search
 
 _FILE = Path(__file__).resolve().parents[1] / "report" / "fake_run.py"
 
@@ -35,13 +35,13 @@ def embed_as(monkeypatch, run_dir):
             def embed(self, image):
                 return gallery.features[row]
 
-        fake = type(sys)("mtn_core.engine.crop")
+        fake = type(sys)("mtn_core.predict.crop")
         fake.CropEmbedder = Embedder
         fake.find_checkpoint = lambda folder: Path("best.ckpt")
-        device = type(sys)("mtn_core.engine.device")
+        device = type(sys)("mtn_core.device")
         device.setup_device = lambda *arguments: None
-        monkeypatch.setitem(sys.modules, "mtn_core.engine.crop", fake)
-        monkeypatch.setitem(sys.modules, "mtn_core.engine.device", device)
+        monkeypatch.setitem(sys.modules, "mtn_core.predict.crop", fake)
+        monkeypatch.setitem(sys.modules, "mtn_core.device", device)
         return gallery
 
     return use

@@ -40,7 +40,7 @@ def packed_root(packed_template, tmp_path):
 
 @pytest.fixture(scope="session")
 def packed_template(tiny_template, tmp_path_factory):
-    from mtn_core.data.packing import pack_dataset
+    from mtn_core.data.packs.write import pack_dataset
 
     root = shutil.copytree(tiny_template, tmp_path_factory.mktemp("packed") / "data")
     pack_dataset(root, rows_per_shard=7, progress=False)

@@ -9,7 +9,7 @@ import pytest
 from mtn_core.config import DataConfig, ModelConfig
 from mtn_core.data.check import CheckReport, Problem
 from mtn_core.data.pipeline import EvalLoader
-from mtn_core.data.veri import check_dataset, check_needed_files, load_split
+from mtn_core.data.split import check_dataset, check_needed_files, load_split
 from mtn_core.errors import DataError
 
 

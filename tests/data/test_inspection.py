@@ -15,7 +15,7 @@ from mtn_core.data.inspection import (
     read_sizes,
     summarise,
 )
-from mtn_core.data.veri import load_split
+from mtn_core.data.split import load_split
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from mtn_core.config import DataConfig, ModelConfig
 from mtn_core.data.mixing import load_mixed_split, mix_splits, row_repeats
-from mtn_core.data.packing import pack_dataset
+from mtn_core.data.packs.write import pack_dataset
 from mtn_core.data.pipeline import TrainLoader
-from mtn_core.data.veri import load_split
+from mtn_core.data.split import load_split
 from mtn_core.errors import ConfigError, DataError
 
 MODEL = ModelConfig(image_size=64, heatmaps=True)

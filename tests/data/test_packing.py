@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from mtn_core.config import DataConfig, ModelConfig
-from mtn_core.data import manifest as manifests
-from mtn_core.data import pack_reader, packing
-from mtn_core.data.manifest import MANIFEST_NAME, Manifest, pack_folder
-from mtn_core.data.pack_reader import PackedSource, open_pack
-from mtn_core.data.packing import pack_dataset
+from mtn_core.data.packs import manifest as manifests
+from mtn_core.data.packs import read as pack_reader
+from mtn_core.data.packs import write as packing
+from mtn_core.data.packs.manifest import MANIFEST_NAME, Manifest, pack_folder
+from mtn_core.data.packs.read import PackedSource, open_pack
+from mtn_core.data.packs.write import pack_dataset
 from mtn_core.data.pipeline import EvalLoader, TrainLoader
 from mtn_core.data.source import FolderSource, open_source
-from mtn_core.data.veri import check_dataset, load_split
+from mtn_core.data.split import check_dataset, load_split
 from mtn_core.errors import DataError, RunFolderError
 
 DATA = DataConfig(ids_per_batch=4, images_per_id=4, erasing=0.3, color_jitter=0.2)

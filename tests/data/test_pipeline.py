@@ -9,9 +9,9 @@ import pytest
 
 from mtn_core.config import Config, DataConfig, ModelConfig
 from mtn_core.data.pipeline import EvalLoader, TrainLoader, preview_batch
-from mtn_core.data.vehicle import KEYPOINT_FLIP, SEGMENT_FLIP
-from mtn_core.data.veri import load_split
+from mtn_core.data.split import load_split
 from mtn_core.errors import DataError
+from mtn_core.vehicle import KEYPOINT_FLIP, SEGMENT_FLIP
 
 DATA = DataConfig(ids_per_batch=3, images_per_id=2, erasing=0.3, color_jitter=0.2)
 MAPS = ModelConfig(image_size=64, heatmaps=True, segments=True)

@@ -18,8 +18,8 @@ from mtn_core.data.pose_maps import (
     map_folder_name,
     write_maps,
 )
-from mtn_core.data.vehicle import SEGMENT_KEYPOINTS
 from mtn_core.errors import DataError, RunFolderError
+from mtn_core.vehicle import SEGMENT_KEYPOINTS
 
 
 @pytest.fixture

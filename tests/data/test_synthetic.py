@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mtn_core.data import synthetic
+from mtn_core import synthveri as synthetic
 from mtn_core.data.pose_maps import draw_heatmaps, draw_segments, encode_maps, map_folder_name
-from mtn_core.data.synthetic import contact_sheet, plan, write, write_synthveri
-from mtn_core.data.synthetic.plan import MAX_CAMERAS, MIN_CAMERAS, SIZES, Size, create_shots
-from mtn_core.data.veri import check_dataset, load_split
+from mtn_core.data.split import check_dataset, load_split
 from mtn_core.errors import ConfigError, DataError, RunFolderError
+from mtn_core.synthveri import contact_sheet, plan, write, write_synthveri
+from mtn_core.synthveri.plan import MAX_CAMERAS, MIN_CAMERAS, SIZES, Size, create_shots
 
 TINY = Size(train_ids=3, test_ids=2, cameras=2.5, frames=(1, 2))
 

@@ -5,20 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtn_core.data.synthetic.assembly import create_vehicle
-from mtn_core.data.synthetic.bodywork import create_body, create_keypoints
-from mtn_core.data.synthetic.cameras import NUM_CAMERAS, View, create_cameras
-from mtn_core.data.synthetic.fleet import create_fleet
-from mtn_core.data.synthetic.ground import Window, scenery
-from mtn_core.data.synthetic.light import expose
-from mtn_core.data.synthetic.mesh import Material, Mesh
-from mtn_core.data.synthetic.parts import NUM_PARTS
-from mtn_core.data.synthetic.photo import take_photo
-from mtn_core.data.synthetic.plan import SIZES, create_shots
-from mtn_core.data.synthetic.render import paint_vehicle
-from mtn_core.data.synthetic.shapes import BUS, TRUCK
-from mtn_core.data.synthetic.visibility import keypoint_confidence, keypoint_visibility
-from mtn_core.data.vehicle import SEGMENT_KEYPOINTS
+from mtn_core.synthveri.assembly import create_vehicle
+from mtn_core.synthveri.bodywork import create_body, create_keypoints
+from mtn_core.synthveri.cameras import NUM_CAMERAS, View, create_cameras
+from mtn_core.synthveri.fleet import create_fleet
+from mtn_core.synthveri.ground import Window, scenery
+from mtn_core.synthveri.light import expose
+from mtn_core.synthveri.mesh import Material, Mesh
+from mtn_core.synthveri.parts import NUM_PARTS
+from mtn_core.synthveri.photo import take_photo
+from mtn_core.synthveri.plan import SIZES, create_shots
+from mtn_core.synthveri.render import paint_vehicle
+from mtn_core.synthveri.shapes import BUS, TRUCK
+from mtn_core.synthveri.visibility import keypoint_confidence, keypoint_visibility
+from mtn_core.vehicle import SEGMENT_KEYPOINTS
 
 # Median side profile of VeRi's annotations, wheelbases: along and up from the rear wheel's centre.
 PROFILE = np.array(

@@ -18,7 +18,7 @@ from mtn_core.data.transforms import (
     transform_segments,
     used_segments,
 )
-from mtn_core.data.vehicle import KEYPOINT_FLIP, SEGMENT_FLIP, SEGMENT_KEYPOINTS
+from mtn_core.vehicle import KEYPOINT_FLIP, SEGMENT_FLIP, SEGMENT_KEYPOINTS
 
 FLIP = Augmentation(flip=True)
 SHIFTS = [(0, 0), (1 / 8, 1 / 8), (3 / 64, 5 / 64), (1 / 8, 0), (0, 7 / 64)]

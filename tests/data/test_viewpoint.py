@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mtn_core.data.vehicle import KEYPOINT_FLIP
-from mtn_core.data.viewpoint import VIEWPOINT_NAMES, estimate_azimuths, estimate_viewpoint
 from mtn_core.errors import DataError
+from mtn_core.vehicle import KEYPOINT_FLIP
+from mtn_core.viewpoint import VIEWPOINT_NAMES, estimate_azimuths, estimate_viewpoint
 
 
 def project(angle, *, elevation=0.4, scale=80.0):

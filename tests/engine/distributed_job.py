@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 
 from mtn_core.config import DataConfig, ModelConfig, load_config
-from mtn_core.engine.device import setup_device
+from mtn_core.device import setup_device
 
 
 def joint_batch(model, count, seed=0):
@@ -45,8 +45,8 @@ def gradients(device, inputs):
 
 
 def embed(device, root, split):
-    from mtn_core.data.veri import load_split
-    from mtn_core.engine.embed import Embedder
+    from mtn_core.data.split import load_split
+    from mtn_core.predict.mindspore import Embedder
 
     ms.set_seed(3)
     embedder = Embedder(ModelConfig(image_size=32, num_ids=4), device)

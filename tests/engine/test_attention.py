@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 
 from mtn_core.config import DataConfig, ModelConfig
-from mtn_core.data.veri import load_split
-from mtn_core.engine.attention import AttentionMapper
-from mtn_core.engine.checkpoint import network_weights, save_checkpoint
-from mtn_core.engine.crop import CropEmbedder, find_checkpoint, find_labelled
-from mtn_core.engine.device import Device
+from mtn_core.data.split import load_split
+from mtn_core.device import Device
 from mtn_core.errors import CheckpointError, DataError
+from mtn_core.models.checkpoint import network_weights, save_checkpoint
 from mtn_core.models.multitask import LEAKY_SLOPE, MultiTaskNet
+from mtn_core.predict.attention import AttentionMapper
+from mtn_core.predict.crop import CropEmbedder, find_checkpoint, find_labelled
 
 MODEL = ModelConfig(image_size=64, segments=True, num_ids=5)
 

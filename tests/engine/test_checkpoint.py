@@ -4,15 +4,15 @@ import pytest
 from mindspore import nn
 
 from mtn_core.config import ModelConfig
-from mtn_core.engine.checkpoint import (
+from mtn_core.errors import CheckpointError
+from mtn_core.models.checkpoint import (
     create_network,
     load_checkpoint,
     load_weights,
     network_weights,
     save_checkpoint,
 )
-from mtn_core.engine.evaluate import evaluate_checkpoint
-from mtn_core.errors import CheckpointError
+from mtn_core.predict.evaluate import evaluate_checkpoint
 
 
 def small():

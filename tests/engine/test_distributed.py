@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from distributed_job import embed, gradients, joint_batch
 
-from mtn_core.cluster import Cluster, failed_ranks, launch
 from mtn_core.config import ModelConfig
 from mtn_core.errors import ConfigError
+from mtn_core.jobs.cluster import Cluster, failed_ranks, launch
 
 pytestmark = pytest.mark.slow
 

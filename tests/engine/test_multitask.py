@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from mtn_core.config import load_config
-from mtn_core.data.veri import load_split
-from mtn_core.engine.embed import Embedder
-from mtn_core.engine.evaluate import evaluate_into_run
+from mtn_core.data.split import load_split
 from mtn_core.engine.multitask import MultiTaskTask, train
 from mtn_core.engine.optim import learning_rates
 from mtn_core.engine.step import TrainStep
 from mtn_core.errors import ConfigError, DataError, RunFolderError
+from mtn_core.predict.evaluate import evaluate_into_run
+from mtn_core.predict.mindspore import Embedder
 
 TINY = {
     "model.image_size": 32,
@@ -125,7 +125,7 @@ def test_unknown_colours_enter_no_loss(smoke_root, device):
 
 
 def test_embeddings_follow_the_split_whatever_the_batch_size(run, smoke_root, device):
-    from mtn_core.engine.checkpoint import load_checkpoint
+    from mtn_core.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(run / "ckpt" / "best.ckpt")
     embedder = Embedder(checkpoint.model_config, device)

@@ -184,7 +184,7 @@ def test_state_continues_bit_for_bit(device):
         half.run(batch(i), i)
     second = ToyTask()
     rest = make(second, config)
-    from mtn_core.engine.checkpoint import load_weights, network_weights
+    from mtn_core.models.checkpoint import load_weights, network_weights
 
     load_weights(second.network, network_weights(first.network), "test")
     rest.load_state(half.state())

@@ -14,9 +14,9 @@ import pytest
 from toy import ToyTask
 
 from mtn_core.config import load_config
-from mtn_core.engine.checkpoint import load_checkpoint
 from mtn_core.engine.train import TrainingDivergedError, fit
 from mtn_core.errors import CheckpointError
+from mtn_core.models.checkpoint import load_checkpoint
 
 HERE = Path(__file__).parent
 
@@ -69,7 +69,7 @@ sys.path.insert(0, {here!r})
 from pathlib import Path
 from toy import ToyTask
 from mtn_core.config import load_config
-from mtn_core.engine.device import setup_device
+from mtn_core.device import setup_device
 from mtn_core.engine.train import fit
 
 class SlowTask(ToyTask):

@@ -16,7 +16,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mtn_core.config import ModelConfig
-from mtn_core.export.model_json import (
+from mtn_core.files import sha256_of
+from mtn_core.predict.model_json import (
     BATCH,
     OUTPUT_NAMES,
     FileSpec,
@@ -25,7 +26,6 @@ from mtn_core.export.model_json import (
     channel_names,
     hash_of_pids,
 )
-from mtn_core.files import sha256_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PIDS = (3, 5, 8, 9, 11, 20, 31)
@@ -134,7 +134,7 @@ def write_checkpoint(path: Path, **network) -> Path:
     """A checkpoint of the real network with random weights and lively batch-norm statistics."""
     import mindspore as ms
 
-    from mtn_core.engine.checkpoint import network_weights, save_checkpoint
+    from mtn_core.models.checkpoint import network_weights, save_checkpoint
     from mtn_core.models.multitask import MultiTaskNet
 
     config = ModelConfig(**{"image_size": 64, "num_ids": len(PIDS), **network})
@@ -162,7 +162,7 @@ def write_checkpoint(path: Path, **network) -> Path:
 
 @pytest.fixture(scope="session")
 def device():
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
 
     return setup_device("CPU")
 

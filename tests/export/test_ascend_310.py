@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mtn_core.export.model_json import OUTPUT_NAMES
-from mtn_core.export.onnx_session import OnnxModel
+from mtn_core.predict.model_json import OUTPUT_NAMES
+from mtn_core.predict.onnx import OnnxModel
 
 NUM_IMAGES = 5
 

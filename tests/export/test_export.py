@@ -10,9 +10,9 @@ from mtn_core.errors import CheckpointError, ConfigError, DeviceError, RunFolder
 from mtn_core.export import exporter, mindspore_graphs, parity
 from mtn_core.export.exporter import ExportOptions, export_checkpoint
 from mtn_core.export.lite import mind_ir_version
-from mtn_core.export.model_json import METADATA_KEY, OUTPUT_NAMES, load_spec, parse_spec
-from mtn_core.export.onnx_session import OnnxModel
 from mtn_core.files import sha256_of
+from mtn_core.predict.model_json import METADATA_KEY, OUTPUT_NAMES, load_spec, parse_spec
+from mtn_core.predict.onnx import OnnxModel
 
 STEM = "MultiTask_export_segment"
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from mtn_core.export.host_input import image_stack, model_inputs
 from mtn_core.export.parity import sample_batch
+from mtn_core.predict.host_input import image_stack, model_inputs
 
 
 def test_equals_the_device_side(device, tools):

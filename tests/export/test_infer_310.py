@@ -25,7 +25,7 @@ def run_script(repository, *arguments, **environment):
 
 @pytest.mark.slow
 def test_chain_equals_the_checkpoint(device, programs, exported, smoke_root, repository, tmp_path):
-    from mtn_core.engine.evaluate import evaluate_checkpoint
+    from mtn_core.predict.evaluate import evaluate_checkpoint
 
     reference = evaluate_checkpoint(exported.checkpoint, smoke_root, device)
     mindir = exported.folder / "MultiTask_export_segment.mindir"

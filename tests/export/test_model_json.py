@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mtn_core.errors import ConfigError, DataError
-from mtn_core.export.model_json import (
+from mtn_core.predict.model_json import (
     METADATA_KEY,
     MODEL_JSON,
     ModelSpec,

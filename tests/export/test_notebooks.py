@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from mtn_core.workbook import execute_notebook
+from mtn_core.jobs.workbook import execute_notebook
 
 
 def printed(path):

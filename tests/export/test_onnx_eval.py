@@ -10,15 +10,15 @@ import pytest
 
 from mtn_core.cli import main
 from mtn_core.errors import ConfigError, RunFolderError
-from mtn_core.export.onnx_eval import embed_split, evaluate_onnx, evaluate_onnx_into_run
-from mtn_core.export.onnx_session import OnnxModel
+from mtn_core.predict.onnx import OnnxModel
+from mtn_core.predict.onnx_eval import embed_split, evaluate_onnx, evaluate_onnx_into_run
 from mtn_core.results import RetrievalResult
 
 
 @pytest.fixture(scope="module")
 def reference(device, exported, smoke_root):
     """What `mtn eval` says of the checkpoint."""
-    from mtn_core.engine.evaluate import evaluate_checkpoint
+    from mtn_core.predict.evaluate import evaluate_checkpoint
 
     return evaluate_checkpoint(exported.checkpoint, smoke_root, device)
 
@@ -55,7 +55,7 @@ def test_pixels_file_gives_the_same(exported, smoke_root, reference):
 
 def test_class_counts_come_from_the_model(tools, tmp_path, smoke_root):
     """Property 30: a model with other class counts is evaluated as it is."""
-    from mtn_core.data.veri import load_split
+    from mtn_core.data.split import load_split
 
     spec = tools.write_export(
         tmp_path, tools.make_spec(embedding=12, num_colors=11, num_types=14, num_ids=3)
@@ -67,7 +67,7 @@ def test_class_counts_come_from_the_model(tools, tmp_path, smoke_root):
 
 
 def test_a_network_without_attributes_names_no_class(tools, tmp_path, smoke_root):
-    from mtn_core.data.veri import load_split
+    from mtn_core.data.split import load_split
 
     tools.write_export(tmp_path, tools.make_spec(attributes=False))
     embeddings = embed_split(OnnxModel(tmp_path / "tiny.onnx"), load_split(smoke_root, "query"))
@@ -135,7 +135,7 @@ def saved_run(exported, smoke_root, tmp_path_factory):
 
 def test_search_without_mindspore(exported, smoke_root, saved_run, repository, tmp_path):
     """A gallery crop, with its pose, finds itself at distance 0; a copy elsewhere has no pose."""
-    from mtn_core.data.veri import load_split
+    from mtn_core.data.split import load_split
 
     crop = load_split(smoke_root, "test").image_path(5)
     arguments = ["--run", str(saved_run), "--top", "3"]

@@ -6,11 +6,11 @@ from onnx import TensorProto, helper
 
 from mtn_core.data.transforms import keypoint_vector, transform_image, transform_keypoints
 from mtn_core.errors import ConfigError, DataError, DeviceError
-from mtn_core.export import onnx_session
-from mtn_core.export.host_input import model_inputs
-from mtn_core.export.model_json import MODEL_JSON, OUTPUT_NAMES
-from mtn_core.export.onnx_session import OnnxModel, check_batch_size
 from mtn_core.export.parity import sample_batch
+from mtn_core.predict import onnx as onnx_session
+from mtn_core.predict.host_input import model_inputs
+from mtn_core.predict.model_json import MODEL_JSON, OUTPUT_NAMES
+from mtn_core.predict.onnx import OnnxModel, check_batch_size
 
 
 def test_binding_gives_what_a_plain_run_gives(tiny_export):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from mtn_core.cli import main
-from mtn_core.data.veri import load_split
+from mtn_core.data.split import load_split
 from mtn_core.errors import DataError, RunFolderError
-from mtn_core.export.model_json import OUTPUT_NAMES
-from mtn_core.export.onnx_eval import evaluate_onnx
-from mtn_core.export.onnx_session import OnnxModel
 from mtn_core.export.postprocess import evaluate_results, evaluate_results_into_run
 from mtn_core.export.preprocess import check_inputs, write_inputs
+from mtn_core.predict.model_json import OUTPUT_NAMES
+from mtn_core.predict.onnx import OnnxModel
+from mtn_core.predict.onnx_eval import evaluate_onnx
 from mtn_core.results import RetrievalResult
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mtn_core.export import bench, figures
-from mtn_core.export.model_json import FileSpec
 from mtn_core.export.program import ProgramError, Programs, missing_requirements
+from mtn_core.predict.model_json import FileSpec
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mtn_core.embeddings import Embeddings
 from mtn_core.results import RetrievalResult
+from mtn_core.results.embeddings import Embeddings
 
 
 def make(split, rows, *, labelled):

@@ -6,9 +6,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from mtn_core.config import ModelConfig
-from mtn_core.engine.checkpoint import create_network, load_checkpoint
+from mtn_core.convert.multitask import check_out, convert_file, convert_state_dict, save_converted
 from mtn_core.errors import CheckpointError, RunFolderError
-from mtn_core.models.convert import check_out, convert_file, convert_state_dict, save_converted
+from mtn_core.models.checkpoint import create_network, load_checkpoint
 from mtn_core.models.densenet import DenseNet121
 
 SMALL = ModelConfig(num_ids=20)

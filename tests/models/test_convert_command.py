@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from mtn_core.commands import convert
-from mtn_core.engine.checkpoint import load_checkpoint
 from mtn_core.errors import CheckpointError, RunFolderError
+from mtn_core.models.checkpoint import load_checkpoint
 
 
 def run(*arguments):

@@ -4,10 +4,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from mtn_core.config import ModelConfig
-from mtn_core.engine.checkpoint import network_weights, save_checkpoint
+from mtn_core.convert.load import load_pretrained
+from mtn_core.convert.multitask import convert_state_dict, save_converted
 from mtn_core.errors import CheckpointError
-from mtn_core.models.convert import convert_state_dict, save_converted
-from mtn_core.models.convert_load import load_pretrained
+from mtn_core.models.checkpoint import network_weights, save_checkpoint
 from mtn_core.models.multitask import MultiTaskNet
 
 STEM = "backbone.conv0.weight"
@@ -192,8 +192,8 @@ def test_a_file_that_is_not_there():
 
 def test_training_starts_from_the_file(pretrained, torchvision_arrays, smoke_root, caplog):
     from mtn_core.config import load_config
-    from mtn_core.data.veri import load_split
-    from mtn_core.engine.device import Device
+    from mtn_core.data.split import load_split
+    from mtn_core.device import Device
     from mtn_core.engine.multitask import MultiTaskTask
 
     train = load_split(smoke_root, "train")

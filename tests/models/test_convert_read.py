@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from mtn_core.convert.multitask import convert_file
+from mtn_core.convert.read import read_state_dict
 from mtn_core.errors import CheckpointError, MissingPackageError
-from mtn_core.models.convert import convert_file
-from mtn_core.models.convert_read import read_state_dict
 
 MARKER = "a-pickle-ran-code"
 

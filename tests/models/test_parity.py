@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from mtn_core.config import ModelConfig
-from mtn_core.engine.checkpoint import create_network, load_checkpoint
-from mtn_core.models.convert import convert_file, save_converted
-from mtn_core.models.convert_load import load_pretrained
+from mtn_core.convert.load import load_pretrained
+from mtn_core.convert.multitask import convert_file, save_converted
+from mtn_core.convert.parity import TOLERANCE, compare_backbones, compare_outputs
+from mtn_core.convert.reference import random_state_dict
+from mtn_core.models.checkpoint import create_network, load_checkpoint
 from mtn_core.models.multitask import MultiTaskNet
-from mtn_core.models.parity import TOLERANCE, compare_backbones, compare_outputs
-from mtn_core.models.reference import random_state_dict
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: convert)")
 
-from mtn_core.models import torch_twin  # noqa: E402
+from mtn_core.convert import torch_twin  # noqa: E402
 
 STAGES = ["conv0", "norm0", "relu0", "pool0"]
 STAGES += ["denseblock1", "transition1", "denseblock2", "transition2"]

@@ -3,11 +3,11 @@ import re
 import numpy as np
 import pytest
 
+from mtn_core.convert.multitask import convert_state_dict
+from mtn_core.convert.parity import TOLERANCE, check_backbone, compare_backbones
+from mtn_core.convert.reference import random_state_dict, stage_outputs
 from mtn_core.errors import CheckpointError
-from mtn_core.models.convert import convert_state_dict
 from mtn_core.models.densenet import DenseNet121
-from mtn_core.models.parity import TOLERANCE, check_backbone, compare_backbones
-from mtn_core.models.reference import random_state_dict, stage_outputs
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def stack():
 
 def test_pytorch_computes_the_same(arrays, stack):
     pytest.importorskip("torch", reason="torch is not installed (extra: convert)")
-    from mtn_core.models import torch_twin
+    from mtn_core.convert import torch_twin
 
     features = torch_twin.create_features()
     torch_twin.load_backbone(features, arrays)

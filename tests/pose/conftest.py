@@ -32,8 +32,8 @@ def tiny_root(smoke_root, tmp_path_factory):
     """24 training, 10 query and 14 test images of SynthVeRi smoke; read-only for the tests."""
     from mtn_core.data.labels import write_labels
     from mtn_core.data.layout import label_path, split_folder
-    from mtn_core.data.placing import place_file
-    from mtn_core.data.veri import load_split
+    from mtn_core.data.prepare.placing import place_file
+    from mtn_core.data.split import load_split
 
     root = tmp_path_factory.mktemp("tiny")
     for name, count in (("train", 24), ("query", 10), ("test", 14)):
@@ -49,7 +49,7 @@ def tiny_root(smoke_root, tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(tiny_root, tmp_path_factory):
     """Run folder of two epochs on the tiny data set."""
-    from mtn_core.engine.device import setup_device
+    from mtn_core.device import setup_device
     from mtn_core.pose.sources import load_pose_split
     from mtn_core.pose.task import train_pose
 

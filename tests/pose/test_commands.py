@@ -10,7 +10,7 @@ import pytest
 
 from mtn_core.cli import main
 from mtn_core.data.layout import label_path
-from mtn_core.data.veri import check_dataset, load_split
+from mtn_core.data.split import check_dataset, load_split
 from mtn_core.pose.onnx_predictor import OnnxPredictor
 from mtn_core.pose.predict import load_predictor
 from mtn_core.pose.result import PoseResult
@@ -136,7 +136,7 @@ def test_trans_by_checkpoint_and_by_onnx_agree(exported, trained, tiny_root, tmp
 
 
 def test_models_of_another_kind_are_refused(exported, tiny_root, tmp_path, capsys):
-    from mtn_core.engine.checkpoint import save_checkpoint
+    from mtn_core.models.checkpoint import save_checkpoint
 
     other = tmp_path / "other.ckpt"
     save_checkpoint(other, {"w": np.ones(2, np.float32)}, {"kind": "multitask", "model": {}})
@@ -174,8 +174,8 @@ def test_onnx_prediction_needs_no_mindspore(exported, tiny_root, tmp_path):
 
 def test_convert_recognises_an_hrnet(tmp_path, capsys):
     safetensors = pytest.importorskip("safetensors.numpy")
-    from mtn_core.models.posenet import PoseEstNet
     from mtn_core.pose.config import PoseModelConfig
+    from mtn_core.pose.network import PoseEstNet
 
     network = PoseEstNet(PoseModelConfig(image_size=64, width=8, modules=(1, 1, 1), blocks=1))
     renamed = {}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mtn_core.data.pose_maps import draw_heatmaps
-from mtn_core.data.vehicle import KEYPOINT_FLIP
 from mtn_core.pose.decode import decode_heatmaps, merge_flipped, to_maps, unflip_heatmaps
+from mtn_core.vehicle import KEYPOINT_FLIP
 
 
 def random_keypoints(seed, width=200, height=120):

@@ -10,7 +10,7 @@ from mtn_core.data.layout import label_path
 from mtn_core.data.pipeline import EvalLoader
 from mtn_core.data.pose_maps import draw_heatmaps, draw_segments
 from mtn_core.data.source import read_maps
-from mtn_core.data.veri import check_dataset, load_labels, load_split
+from mtn_core.data.split import check_dataset, load_labels, load_split
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.pose.map_store import MapStore
 from mtn_core.pose.maps import MapOptions, discard_unfinished, link_root, write_pose_maps

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from mtn_core.errors import CheckpointError
-from mtn_core.models.convert_posenet import (
+from mtn_core.pose.config import PoseModelConfig
+from mtn_core.pose.convert import (
     convert_pose_file,
     convert_pose_state_dict,
     load_pretrained_pose,
     save_converted_pose,
 )
-from mtn_core.models.posenet import PoseEstNet
-from mtn_core.pose.config import PoseModelConfig
+from mtn_core.pose.network import PoseEstNet
 from mtn_core.pose.predict import load_predictor
 
 SMALL = PoseModelConfig(image_size=64, width=8, modules=(1, 2, 1), blocks=1)

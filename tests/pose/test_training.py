@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mtn_core.engine.checkpoint import load_checkpoint
-from mtn_core.engine.device import setup_device
+from mtn_core.device import setup_device
 from mtn_core.errors import CheckpointError, ConfigError, DataError, RunFolderError
+from mtn_core.models.checkpoint import load_checkpoint
 from mtn_core.pose.metrics import measure_errors
 from mtn_core.pose.predict import load_predictor, predict_keypoints
 from mtn_core.pose.sources import load_pose_split

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtn_core.data.vehicle import KEYPOINT_FLIP
 from mtn_core.pose.config import PoseDataConfig, PoseLossConfig
 from mtn_core.pose.transforms import (
     NO_AUGMENTATION,
@@ -15,6 +14,7 @@ from mtn_core.pose.transforms import (
     transform_crop,
     transform_points,
 )
+from mtn_core.vehicle import KEYPOINT_FLIP
 
 augmentations = st.builds(
     PoseAugmentation,

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from mtn_core.data.packing import pack_dataset
-from mtn_core.data.veri import load_split
+from mtn_core.data.packs.write import pack_dataset
+from mtn_core.data.split import load_split
 
 
 @pytest.fixture(scope="module")

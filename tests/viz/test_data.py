@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 
 from mtn_core.data import inspection
 from mtn_core.data.pipeline import EvalLoader
-from mtn_core.data.vehicle import COLOR_NAMES, KEYPOINT_NAMES, TYPE_NAMES
-from mtn_core.data.viewpoint import VIEWPOINT_NAMES
+from mtn_core.vehicle import COLOR_NAMES, KEYPOINT_NAMES, TYPE_NAMES
+from mtn_core.viewpoint import VIEWPOINT_NAMES
 from mtn_core.viz import data as figures
 from mtn_core.viz import samples
 

@@ -1,0 +1,1 @@
+"""Other people's weights: names, reading, mapping, proof."""

@@ -1,0 +1,1 @@
+"""Splits packed in MindRecord files, for fast reading."""

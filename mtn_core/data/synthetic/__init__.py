@@ -1,7 +1,0 @@
-"""SynthVeRi: parametric 3-D vehicles seen by twenty cameras, in the layout of VeRi."""
-
-from mtn_core.data.synthetic.contact import contact_sheet
-from mtn_core.data.synthetic.plan import SIZES
-from mtn_core.data.synthetic.write import write_synthveri
-
-__all__ = ["SIZES", "contact_sheet", "write_synthveri"]

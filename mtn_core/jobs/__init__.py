@@ -1,0 +1,1 @@
+"""Work of several processes or notebooks: msrun, the workbook."""

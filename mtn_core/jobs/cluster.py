@@ -1,0 +1,200 @@
+"""Jobs of several processes, started by MindSpore's own launcher, msrun."""
+
+import dataclasses
+import logging
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtn_core.errors import ConfigError, DeviceError
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+_MSRUN_LOG = "msrun.log"
+_DEFAULT_PORT = 8118  # msrun's own
+_GRACE_SECONDS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Size and meeting point of a job, in msrun's terms.
+
+    Attributes:
+        worker_num: Processes of the whole job.
+        local_worker_num: Processes on this machine; all of them by default.
+        master_addr: Address of the machine with node rank 0.
+        master_port: A free port there; by default one that is free now where all processes run on
+            this machine, so that two jobs do not meet, else 8118.
+        node_rank: This machine's place; 0 is the master, which also runs the scheduler.
+        cluster_time_out: Seconds to wait for all processes to arrive.
+        rank_table_file: Ascend's older description of the devices of all machines.
+    """
+
+    worker_num: int = 1
+    local_worker_num: int | None = None
+    master_addr: str = "127.0.0.1"
+    master_port: int | None = None
+    node_rank: int = 0
+    cluster_time_out: int = 300
+    rank_table_file: str | None = None
+
+    def __post_init__(self):
+        local = self.local
+        if self.worker_num < 1 or not 1 <= local <= self.worker_num:
+            raise ConfigError(
+                f"expected 1 <= local workers <= workers; got {local} and {self.worker_num}"
+            )
+        if self.master_port is None:
+            alone = local == self.worker_num
+            object.__setattr__(self, "master_port", _free_port() if alone else _DEFAULT_PORT)
+
+    @property
+    def local(self) -> int:
+        """Processes on this machine."""
+        return self.worker_num if self.local_worker_num is None else self.local_worker_num
+
+    def msrun_arguments(self, log_dir: Path) -> list[str]:
+        """The launcher's own arguments."""
+        table = [f"--rank_table_file={self.rank_table_file}"] if self.rank_table_file else []
+        return [
+            f"--worker_num={self.worker_num}",
+            f"--local_worker_num={self.local}",
+            f"--master_addr={self.master_addr}",
+            f"--master_port={self.master_port}",
+            f"--node_rank={self.node_rank}",
+            f"--cluster_time_out={self.cluster_time_out}",
+            f"--log_dir={log_dir}",
+            "--join=True",
+            *table,
+        ]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def is_scheduler() -> bool:
+    """Whether this process is the one that msrun starts to introduce the workers to each other."""
+    return os.environ.get("MS_ROLE") == "MS_SCHED"
+
+
+def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Path) -> int:
+    """Run ``python -m module arguments`` in every process of the job, and wait.
+
+    When a process dies the others would wait for it in a collective operation; they are ended.
+
+    Args:
+        cluster: Size and meeting point.
+        module: Module to run; it is also run as the scheduler, see :func:`is_scheduler`.
+        arguments: Its arguments.
+        log_dir: Gets ``worker_RANK.log`` and ``scheduler.log``.
+
+    Returns:
+        0 when every process ended well, else a failing process's exit code.
+
+    Raises:
+        DeviceError: msrun is not installed.
+    """
+    msrun = Path(sys.executable).with_name("msrun")
+    program = str(msrun) if msrun.is_file() else shutil.which("msrun")
+    if program is None:
+        raise DeviceError("msrun is not on PATH; it comes with the mindspore package")
+    log_dir.mkdir(parents=True, exist_ok=True)
+    for pattern in ("*.log", "pid.*", "done.*", "failed.*"):
+        for old in log_dir.glob(pattern):
+            old.unlink()
+    # msrun starts a script with the `python` of PATH; this package's environment must be it.
+    environment = {**os.environ}
+    environment["MTN_LOG_DIR"] = str(log_dir)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    script = Path(__file__).with_name("run_module.py")
+    command = [program, *cluster.msrun_arguments(log_dir), str(script), module, *arguments]
+    with (log_dir / _MSRUN_LOG).open("wb") as log:
+        process = subprocess.Popen(
+            command, env=environment, start_new_session=True, stdout=log, stderr=log
+        )
+    try:
+        return _wait(process, log_dir)
+    except KeyboardInterrupt:
+        _end_group(process)
+        raise
+
+
+def failed_ranks(log_dir: Path) -> list[int]:
+    """Local ranks that failed or are gone, the first of them first.
+
+    From the files of :mod:`mtn_core.jobs.run_module`, and from the launcher's log: it kills the
+    other processes when it finds one gone, and names that one.
+    """
+    # Those that could still say something, in the order in which they did.
+    failed = {int(p.suffix[1:]): p.stat().st_mtime for p in log_dir.glob("failed.*")}
+    log = log_dir / _MSRUN_LOG
+    text = log.read_text("utf-8", "replace") if log.exists() else ""
+    blamed = re.findall(r"process (\d+) exit", text)
+    for path in log_dir.glob("pid.*"):
+        # A process ends after it has left its word, so a missing process is looked at first.
+        pid = path.read_text()  # empty while it is being written
+        gone = bool(pid) and not _is_alive(int(pid))
+        if gone and not path.with_name(f"done{path.suffix}").exists():
+            # Who died without a word is the cause, unless the launcher killed it.
+            killed = blamed and pid not in blamed
+            failed.setdefault(int(path.suffix[1:]), math.inf if killed else 0.0)
+    return sorted(failed, key=lambda rank: (failed[rank], rank))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        # A killed child that nobody waited for yet is a zombie: gone, but still listed.
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return status != "Z"
+
+
+def _wait(process: subprocess.Popen, log_dir: Path) -> int:
+    while True:
+        code = process.poll()
+        ranks = failed_ranks(log_dir)
+        if code is not None:
+            if code:
+                logger.error("%s", _explain(log_dir, ranks))
+            return code
+        if ranks:
+            # msrun ends the others as soon as it notices; the first one is the cause.
+            logger.error("%s; ending the other processes", _explain(log_dir, ranks))
+            _end_group(process)
+            return 1
+        time.sleep(_POLL_SECONDS)
+
+
+def _explain(log_dir: Path, ranks: Sequence[int]) -> str:
+    first, *others = map(str, ranks or ["unknown"])
+    then = f" (then {', '.join(others)})" if others else ""
+    lines = [f"rank {first} failed{then}; logs are in {log_dir}"]
+    for rank in ranks[:1]:
+        log = log_dir / f"worker_{rank}.log"
+        if log.is_file():
+            lines += log.read_text(errors="replace").splitlines()[-15:]
+    return "\n".join(lines)
+
+
+def _end_group(process: subprocess.Popen) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)

@@ -1,0 +1,328 @@
+"""Runs the notebooks headless: papermill on one machine, msrun for several processes."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mtn_core.errors import ConfigError, DataError, MtnError
+from mtn_core.files import atomic_path
+from mtn_core.jobs.cluster import Cluster, launch
+
+logger = logging.getLogger(__name__)
+
+# The notebook that trains, and therefore runs on every process of a distributed job.
+DISTRIBUTED_NOTEBOOK = "03"
+PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
+
+
+class NotebookError(MtnError, RuntimeError):
+    """A notebook stopped with an error; its executed copy was kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What a workbook run works on.
+
+    Attributes:
+        name: Also the name of the run folder and of the report folder.
+        recipe: Training recipe.
+        pose_recipe: Recipe of PoseEstNet.
+        pose_overrides: Changes to it.
+        synth_size: Size of SynthVeRi that is written where it is not there yet, or None for data
+            that the user brings.
+        root: Data root, relative to the working folder.
+    """
+
+    name: str
+    recipe: str
+    pose_recipe: str
+    synth_size: str | None
+    root: str
+    pose_overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+PROFILES = {
+    "smoke": Profile("smoke", "smoke", "pose_smoke", "smoke", "data/synthveri-smoke"),
+    # pose_demo alone would take the quarter of an hour that the whole workbook may take, and four
+    # epochs of demo have more images than eight of smoke.
+    "demo": Profile(
+        "demo", "demo", "pose_smoke", "demo", "data/synthveri-demo", {"train.epochs": 4}
+    ),
+    "veri": Profile("veri", "seed", "pose", None, "data"),
+}
+
+
+@dataclasses.dataclass
+class NotebookRun:
+    """One notebook's place in a workbook run."""
+
+    number: str
+    source: Path
+    executed: Path
+    title: str
+    status: str = NOT_RUN
+    minutes: float | None = None
+    error: str | None = None
+    html: Path | None = None
+
+
+def find_notebooks(folder: Path, only: Iterable[str] = ()) -> list[Path]:
+    """The numbered notebooks of a folder, in order.
+
+    Args:
+        folder: Where ``NN_name.ipynb`` lie.
+        only: Numbers (``4`` or ``04``) to keep.
+
+    Raises:
+        DataError: No notebooks.
+        ConfigError: A number without a notebook.
+    """
+    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise DataError(f"no notebooks named NN_name.ipynb in {folder}; give --notebooks FOLDER")
+    wanted = {number.zfill(2) for number in only}
+    known = {path.name[:2] for path in notebooks}
+    if wanted - known:
+        raise ConfigError(
+            f"no notebook {', '.join(sorted(wanted - known))}; there are {', '.join(sorted(known))}"
+        )
+    return [path for path in notebooks if not wanted or path.name[:2] in wanted]
+
+
+def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that a notebook does not declare; papermill would only warn.
+
+    Raises:
+        ConfigError: Names the unknown parameter and the declared ones.
+    """
+    import papermill
+
+    declared = set(papermill.inspect_notebook(str(notebook)))
+    unknown = sorted(set(parameters) - declared)
+    if unknown:
+        raise ConfigError(
+            f"{notebook.name} has no parameter {', '.join(unknown)}; "
+            f"its parameters are {', '.join(sorted(declared)) or 'none'}"
+        )
+
+
+def declared_parameters(notebook: Path) -> set[str]:
+    """Names in the cell tagged ``parameters``."""
+    import papermill
+
+    return set(papermill.inspect_notebook(str(notebook)))
+
+
+def execute_notebook(
+    source: Path, executed: Path, parameters: Mapping[str, Any], *, progress: bool = True
+) -> None:
+    """Run one notebook through papermill and keep its executed copy.
+
+    The copy appears under its name when the run ends, whether it passed or failed.
+
+    Raises:
+        ConfigError: A parameter that the notebook does not declare.
+        NotebookError: A cell failed; the copy shows it.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    check_parameters(source, parameters)
+    failure = None
+    with atomic_path(executed) as temporary, _without_progress_bars():
+        try:
+            papermill.execute_notebook(
+                str(source),
+                str(temporary),
+                parameters=dict(parameters),
+                # The kernel of this environment, whatever the notebook was saved with.
+                kernel_name="python3",
+                cwd=str(source.parent),
+                progress_bar=progress and os.environ.get("CI") != "true",
+                request_save_on_cell_execute=False,
+            )
+        except PapermillExecutionError as error:
+            failure = error
+    if failure is not None:
+        raise NotebookError(
+            f"{source.name} failed in cell {failure.exec_count}: {failure.ename}: "
+            f"{failure.evalue}; the executed copy is {executed}"
+        )
+
+
+@contextlib.contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Bars inside the kernel would stay in the executed copy as half-finished lines."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TQDM_DISABLE"]
+        else:
+            os.environ["TQDM_DISABLE"] = before
+
+
+def run_workbook(
+    profile: Profile,
+    *,
+    notebooks: Path,
+    runs_dir: Path,
+    reports_dir: Path,
+    root: Path | None = None,
+    only: Sequence[str] = (),
+    cluster: Cluster | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    device_target: str = "CPU",
+    overwrite: bool = False,
+    echo: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Run the notebooks in order; write their HTML, the retrieval report and an index page.
+
+    Args:
+        profile: Data and recipes.
+        notebooks: Folder of the notebooks.
+        runs_dir: The run folder is ``runs_dir/<profile>``.
+        reports_dir: The pages go to ``reports_dir/<profile>``.
+        root: Data root in place of the profile's.
+        only: Numbers of the notebooks to run; all by default.
+        cluster: More than one process for the notebook that trains.
+        parameters: Passed to every notebook that declares them.
+        device_target: ``CPU``, ``GPU`` or ``Ascend``.
+        overwrite: Replace an earlier run of the profile.
+        echo: Receives a line for every notebook.
+
+    Returns:
+        The index page.
+
+    Raises:
+        NotebookError: A notebook failed. The pages are written all the same and show it.
+        ConfigError: An unknown number or parameter; nothing was run then.
+    """
+    sources = find_notebooks(notebooks, only)
+    root = (root or Path(profile.root)).resolve()
+    run_dir = (runs_dir / profile.name).resolve()
+    reports = reports_dir / profile.name
+    given = dict(parameters or {})
+    common = {
+        "root": str(root),
+        "run_dir": str(run_dir),
+        "recipe": profile.recipe,
+        "pose_recipe": profile.pose_recipe,
+        "pose_overrides": dict(profile.pose_overrides),
+        "device_target": device_target,
+        "overwrite": overwrite,
+    }
+    declared = {source: declared_parameters(source) for source in sources}
+    nowhere = sorted(set(given) - set().union(*declared.values()))
+    if nowhere:
+        raise ConfigError(
+            f"no notebook has a parameter {', '.join(nowhere)}; "
+            f"they have {', '.join(sorted(set().union(*declared.values())))}"
+        )
+    _provide_data(profile, root, echo)
+    runs = [_plan(source, run_dir) for source in sources]
+    failure = None
+    for run in runs:
+        values = {k: v for k, v in {**common, **given}.items() if k in declared[run.source]}
+        echo(f"{run.source.name} ...")
+        started = time.monotonic()
+        try:
+            if cluster and cluster.worker_num > 1 and run.number == DISTRIBUTED_NOTEBOOK:
+                _run_distributed(run, {**values, "distribute": True}, cluster, run_dir)
+            else:
+                execute_notebook(run.source, run.executed, values)
+            run.status = PASSED
+        except MtnError as error:
+            run.status, run.error, failure = FAILED, str(error), error
+        run.minutes = (time.monotonic() - started) / 60
+        echo(f"{run.source.name} {run.status} after {run.minutes:.1f} min")
+        if failure:
+            break
+    index = _write_pages(profile, runs, run_dir, reports, reports_dir)
+    if failure:
+        raise failure
+    return index
+
+
+def _plan(source: Path, run_dir: Path) -> NotebookRun:
+    title = source.stem[3:].replace("_", " ").capitalize()
+    executed = run_dir / "notebooks" / source.name
+    executed.unlink(missing_ok=True)
+    return NotebookRun(source.name[:2], source, executed, f"{source.name[:2]} {title}")
+
+
+def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> None:
+    if (root / "veri").is_dir():
+        return
+    if profile.synth_size is None:
+        raise DataError(
+            f"{root / 'veri'} does not exist; the profile {profile.name} works on data that you "
+            "bring (see `mtn prepare-veri` and `mtn prepare`)"
+        )
+    from mtn_core.synthveri import write_synthveri
+
+    echo(f"writing SynthVeRi {profile.synth_size} to {root}")
+    write_synthveri(root, size=profile.synth_size, seed=0)
+
+
+def _run_distributed(
+    run: NotebookRun, parameters: Mapping[str, Any], cluster: Cluster, run_dir: Path
+) -> None:
+    import json
+
+    arguments = ["--source", str(run.source), "--executed", str(run.executed)]
+    arguments += ["--parameters", json.dumps(dict(parameters))]
+    check_parameters(run.source, parameters)
+    code = launch(cluster, "mtn_core.jobs.rank_notebook", arguments, run_dir / "logs")
+    if code:
+        raise NotebookError(
+            f"{run.source.name} failed on {cluster.worker_num} processes (exit code {code}); "
+            f"the logs of every rank are in {run_dir / 'logs'}"
+        )
+
+
+def _write_pages(
+    profile: Profile, runs: Sequence[NotebookRun], run_dir: Path, reports: Path, reports_dir: Path
+) -> Path:
+    from mtn_core.report import write_report
+    from mtn_core.report.index import write_profile_index, write_reports_index
+    from mtn_core.report.notebook_html import notebook_to_html
+
+    reports.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        if run.executed.is_file():
+            run.html = notebook_to_html(run.executed, reports / f"{run.source.stem}.html")
+    report = None
+    headline: dict[str, Any] = {}
+    if (run_dir / "results.json").is_file():
+        report = reports / "report.html"
+        write_report([run_dir], report)
+        headline = _headline(run_dir)
+        with contextlib.suppress(OSError), atomic_path(run_dir / "report.html") as temporary:
+            temporary.write_bytes(report.read_bytes())
+    index = write_profile_index(
+        reports,
+        f"Workbook: {profile.name}",
+        [(run.title, run.html, run.minutes, run.status) for run in runs],
+        report,
+        headline,
+    )
+    write_reports_index(reports_dir)
+    return index
+
+
+def _headline(run_dir: Path) -> dict[str, Any]:
+    import json
+
+    headline = {"trained": json.loads((run_dir / "results.json").read_text())["mAP"]}
+    baselines = run_dir / "baselines.json"
+    if baselines.is_file():
+        headline |= {name: v["mAP"] for name, v in json.loads(baselines.read_text()).items()}
+    return headline

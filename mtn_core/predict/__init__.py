@@ -1,0 +1,1 @@
+"""Networks run over images: embeddings, evaluation, attention."""

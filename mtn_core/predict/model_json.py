@@ -1,0 +1,247 @@
+"""What an exported model takes and gives, in ``model.json`` and inside every ONNX file.
+
+Whoever runs the model reads sizes, class counts and names here; none of them is a constant of the
+code that runs it.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mtn_core.config import ModelConfig
+from mtn_core.errors import ConfigError, DataError
+from mtn_core.files import sha256_of, write_text
+from mtn_core.vehicle import KEYPOINT_NAMES, SEGMENT_NAMES
+
+MODEL_JSON = "model.json"
+METADATA_KEY = "mtn_model"
+IMAGE, HEATMAPS, SEGMENTS, KEYPOINTS = "image", "heatmaps", "segments", "keypoints"
+OUTPUT_NAMES = ("id_logits", "color_logits", "type_logits", "embedding")
+BATCH = "N"
+# What belongs to the folder of files, not to the model inside one of them.
+_OF_FOLDER = {"files", "parity", "accuracy"}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Part):
+    """One input or output: ``N`` in ``shape`` is the free batch size."""
+
+    shape: tuple[int | str, ...]
+    dtype: str
+    content: str
+
+
+class FileSpec(_Part):
+    """One exported file.
+
+    ``inputs`` is ``stack`` where the client normalises, ``pixels`` where the model does.
+    """
+
+    format: Literal["MINDIR", "ONNX", "AIR"]
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    inputs: Literal["stack", "pixels"] = "stack"
+    sha256: str
+    bytes: int
+
+
+class ModelSpec(_Part):
+    """Everything that a client needs to know.
+
+    Attributes:
+        name: Stem of the files.
+        network: What the network sees and how it is built.
+        inputs: Inputs of the files that take the normalised stack.
+        pixel_inputs: Inputs of the files that take uint8 pixels and maps.
+        outputs: Outputs of every file, in order.
+        channels: Names of the stack's channels, in order.
+        pids: Vehicle identity of every column of ``id_logits``.
+        pids_sha256: Hash of ``pids``, to tell whether two models share their identities.
+        metric: Distance that the embedding was trained and evaluated for.
+        opset: ONNX operator set of the float32 file.
+        commit: Git commit of the code that exported it.
+        files: Exported files by name.
+        parity: Largest differences to the training network, by file and output.
+        accuracy: ``mAP`` and ``rank1`` by file, where they were measured.
+    """
+
+    format: Literal["mtn-model/1"] = "mtn-model/1"
+    name: str
+    network: ModelConfig
+    inputs: dict[str, TensorSpec]
+    pixel_inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+    channels: tuple[str, ...]
+    image_mean: tuple[float, float, float]
+    image_std: tuple[float, float, float]
+    map_mean: float
+    map_std: float
+    map_size: int
+    color_names: tuple[str, ...]
+    type_names: tuple[str, ...]
+    pids: tuple[int, ...]
+    pids_sha256: str
+    metric: str
+    opset: int | None = None
+    checkpoint_sha256: str
+    config_sha256: str | None = None
+    recipe: str | None = None
+    epoch: int | None = None
+    seed: int | None = None
+    commit: str | None = None
+    versions: dict[str, str | None] = {}
+    files: dict[str, FileSpec] = {}
+    parity: dict[str, dict[str, float]] = {}
+    accuracy: dict[str, dict[str, float | None]] = {}
+
+    def width(self, output: str) -> int:
+        """Number of values an image has in ``output``."""
+        return int(self.outputs[output].shape[-1])
+
+    @property
+    def stack_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of one image of the stack."""
+        channels, height, width = (int(n) for n in self.inputs[IMAGE].shape[1:])
+        return channels, height, width
+
+    @property
+    def keypoint_values(self) -> int:
+        """Length of one image's keypoint vector."""
+        return int(self.inputs[KEYPOINTS].shape[-1])
+
+    def to_metadata(self) -> dict[str, str]:
+        """Key-value texts for an ONNX or MINDIR file; the whole under ``mtn_model``."""
+        plain = {
+            "image_size": self.network.image_size,
+            "channel_order": ",".join(self.channels),
+            "image_mean": list(self.image_mean),
+            "image_std": list(self.image_std),
+            "map_mean": self.map_mean,
+            "map_std": self.map_std,
+            "color_names": ",".join(self.color_names),
+            "type_names": ",".join(self.type_names),
+            "pids_sha256": self.pids_sha256,
+            "outputs": ",".join(self.outputs),
+            "commit": self.commit or "unknown",
+        }
+        whole = self.model_dump_json(exclude=_OF_FOLDER)
+        return {**{key: str(value) for key, value in plain.items()}, METADATA_KEY: whole}
+
+    def write(self, folder: Path) -> None:
+        """Write ``model.json`` into a folder."""
+        write_text(folder / MODEL_JSON, self.model_dump_json(indent=2) + "\n")
+
+
+def hash_of_pids(pids: Sequence[int]) -> str:
+    """Hex SHA-256 of an id map."""
+    return hashlib.sha256(json.dumps(list(pids)).encode()).hexdigest()
+
+
+def channel_names(network: ModelConfig) -> tuple[str, ...]:
+    """Names of the stack's channels: RGB, then heatmaps, then segments."""
+    names = ["red", "green", "blue"]
+    if network.heatmaps:
+        names += [f"heatmap_{name}" for name in KEYPOINT_NAMES]
+    if network.segments:
+        names += [f"segment_{name}" for name in SEGMENT_NAMES]
+    return tuple(names)
+
+
+def parse_spec(text: str, source: object) -> ModelSpec:
+    """Read a spec from JSON text.
+
+    Raises:
+        DataError: It is not one.
+    """
+    try:
+        return ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the text"
+        raise DataError(
+            f"{source} does not describe an exported model: {where}: {problem['msg']}; "
+            "export the checkpoint again with `mtn export`"
+        ) from error
+
+
+def find_spec_file(model_path: Path) -> Path:
+    """``model.json`` beside a model file.
+
+    Raises:
+        FileNotFoundError: The model file or its ``model.json`` is missing.
+    """
+    if not model_path.is_file():
+        raise FileNotFoundError(f"model file {model_path} does not exist; `mtn export` writes one")
+    path = model_path.parent / MODEL_JSON
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing; `mtn export` writes it beside the model file, keep them together"
+        )
+    return path
+
+
+def load_spec(model_path: str | Path) -> ModelSpec:
+    """Read ``model.json`` beside a model file, or itself, and check the file against it.
+
+    Raises:
+        FileNotFoundError: The model file or its ``model.json`` is missing.
+        DataError: ``model.json`` is of another model, or the file is damaged.
+    """
+    model_path = Path(model_path)
+    path = model_path if model_path.name == MODEL_JSON else find_spec_file(model_path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; `mtn export` writes it")
+    spec = parse_spec(path.read_text(encoding="utf-8"), path)
+    if path != model_path:
+        check_file(model_path, spec, path)
+    return spec
+
+
+def check_file(model_path: Path, spec: ModelSpec, source: object) -> None:
+    """Check that a file is the one of its name in ``spec``.
+
+    Raises:
+        DataError: It is not named there, cut short, or changed.
+    """
+    known = spec.files.get(model_path.name)
+    if known is None:
+        raise DataError(
+            f"{model_path.name} is not among the files of {source}: {', '.join(spec.files)}; "
+            "give one of these"
+        )
+    size = model_path.stat().st_size
+    if size != known.bytes:
+        raise DataError(
+            f"{model_path} has {size} bytes, {source} says {known.bytes}: it is cut short or of "
+            "another export; copy it again or run `mtn export`"
+        )
+    if sha256_of(model_path) != known.sha256:
+        raise DataError(
+            f"{model_path} is not the file that {source} describes (its SHA-256 differs); "
+            "copy both again from one export"
+        )
+
+
+def check_flags(
+    spec: ModelSpec, source: object, *, heatmaps: bool | None, segments: bool | None
+) -> None:
+    """Check what the caller believes the network sees.
+
+    Raises:
+        ConfigError: The model sees something else.
+    """
+    wanted: dict[str, Any] = {"heatmapaware": heatmaps, "segmentaware": segments}
+    has = {"heatmapaware": spec.network.heatmaps, "segmentaware": spec.network.segments}
+    for flag, value in wanted.items():
+        if value is not None and value != has[flag]:
+            raise ConfigError(
+                f"{source} was exported with --{flag} {has[flag]}, but --{flag} {value} was given; "
+                f"the model takes {len(spec.channels)} channels. Leave the flag out to use what "
+                "the model says"
+            )

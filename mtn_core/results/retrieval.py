@@ -1,0 +1,358 @@
+"""What a run found: the numbers of an evaluation, the table with a row per query, and their files.
+
+NumPy and pandas only: a saved run can be read and reported where MindSpore is not installed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mtn_core.errors import RunFolderError, first_offenders
+from mtn_core.files import atomic_folder, atomic_path, write_json
+from mtn_core.metrics.attributes import AttributeAccuracy, attribute_accuracy
+from mtn_core.metrics.labels import separate_unknown_cameras
+from mtn_core.metrics.retrieval import evaluate
+from mtn_core.results.embeddings import Embeddings
+from mtn_core.results.tables import make_tables
+from mtn_core.viewpoint import estimate_viewpoint
+
+RESULTS_FILE = "results.json"
+PER_QUERY_FILE = "per_query.parquet"
+TABLES_FOLDER = "tables"
+__all__ = ["Embeddings", "RetrievalResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalResult:
+    """The numbers of one evaluation, and the table with a row per query.
+
+    Attributes:
+        mAP: nan where no query has a match; likewise mINP and cmc.
+        mINP: Mean inverse negative penalty.
+        cmc: ``(max_rank,)`` float64, rank 1 first.
+        color: Accuracy of the colours, with counts.
+        type: Accuracy of the types, with counts.
+        num_query: All queries.
+        num_query_without_match: Those that count in no average.
+        num_gallery: Gallery images.
+        per_query: A row per query, see :meth:`from_embeddings`.
+        protocol: How it was measured; results compare only where it is equal.
+        provenance: Where it came from (checkpoint and config hashes, ...).
+        folder: The run folder, where it was loaded from one.
+    """
+
+    mAP: float
+    mINP: float
+    cmc: np.ndarray
+    color: AttributeAccuracy
+    type: AttributeAccuracy
+    num_query: int
+    num_query_without_match: int
+    num_gallery: int
+    per_query: pd.DataFrame
+    protocol: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        query: Embeddings,
+        gallery: Embeddings,
+        *,
+        metric: str = "euclidean",
+        max_rank: int = 50,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> "RetrievalResult":
+        """Evaluate ``query`` against ``gallery``.
+
+        ``per_query`` has the columns name, pid, camid, color_id, type_id, color_pred, type_pred,
+        width, height, confidence (mean over the keypoints), viewpoint, ap, inp (nan without a
+        match), num_matches, num_ignored, first_match_rank (from 1; 0 without), first_match_row and
+        top1_row (in the gallery; -1 without), their _name and _distance, top1_pid, top1_camid.
+
+        Args:
+            query: Embeddings of the query split.
+            gallery: Embeddings of the gallery.
+            metric: ``euclidean`` or ``cosine``.
+            max_rank: Length of the CMC curve.
+            provenance: Kept in ``results.json``; put no times into it, or equal evaluations stop
+                giving equal files.
+        """
+        q_camids, g_camids = separate_unknown_cameras(
+            query.names, query.camids, gallery.names, gallery.camids
+        )
+        metrics = evaluate(
+            query.features,
+            gallery.features,
+            query.pids,
+            gallery.pids,
+            q_camids,
+            g_camids,
+            metric=metric,
+            max_rank=max_rank,
+        )
+        names = np.concatenate([query.names, gallery.names])
+        color, type_ = (
+            attribute_accuracy(
+                names,
+                np.concatenate([getattr(s, f"{kind}_ids") for s in (query, gallery)]),
+                np.concatenate([getattr(s, f"{kind}_predictions") for s in (query, gallery)]),
+            )
+            for kind in ("color", "type")
+        )
+        result = cls(
+            mAP=metrics.mAP,
+            mINP=metrics.mINP,
+            cmc=metrics.cmc,
+            color=color,
+            type=type_,
+            num_query=metrics.num_query,
+            num_query_without_match=metrics.num_query_without_match,
+            num_gallery=metrics.num_gallery,
+            per_query=_per_query(query, gallery, metrics),
+            protocol={
+                "ignored": "gallery rows with the query's vehicle and camera, and its own image",
+                "ties": "gallery order",
+                "metric": metric,
+                "max_rank": int(max_rank),
+                "query_sha256": _labels_hash(query),
+                "gallery_sha256": _labels_hash(gallery),
+            },
+            provenance=dict(provenance or {}),
+        )
+        result.__dict__.update(query=query, gallery=gallery)
+        return result
+
+    @property
+    def ap(self) -> np.ndarray:
+        """``(num_query,)`` float64, nan where the query has no match."""
+        return self.per_query["ap"].to_numpy()
+
+    @property
+    def queries_without_match(self) -> list[str]:
+        """Names of the queries that count in no average."""
+        return self.per_query.loc[self.per_query["num_matches"] == 0, "name"].tolist()
+
+    @property
+    def num_query_unknown_camera(self) -> int:
+        """Queries of camera 0: none of the vehicle's gallery images is ignored for them."""
+        return int((self.per_query["camid"] == 0).sum())
+
+    @property
+    def color_accuracy(self) -> float:
+        """Share of right colours, each image once; nan where none is known."""
+        return self.color.accuracy
+
+    @property
+    def type_accuracy(self) -> float:
+        """Share of right types, each image once; nan where none is known."""
+        return self.type.accuracy
+
+    @cached_property
+    def query(self) -> Embeddings:
+        """Embeddings of the queries; read from the run folder when first used."""
+        return Embeddings.load(self._folder() / "embeddings_query.npz")
+
+    @cached_property
+    def gallery(self) -> Embeddings:
+        """Embeddings of the gallery; read from the run folder when first used."""
+        return Embeddings.load(self._folder() / "embeddings_gallery.npz")
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Breakdowns by name, see :func:`mtn_core.results.tables.make_tables`.
+
+        Read from the run folder where they are saved, else made when first used.
+        """
+        if self.folder is not None and (self.folder / TABLES_FOLDER).is_dir():
+            files = sorted((self.folder / TABLES_FOLDER).glob("*.parquet"))
+            return {file.stem: pd.read_parquet(file) for file in files}
+        return make_tables(self.query, self.gallery, self.per_query, self.protocol["metric"])
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """The content of ``results.json``; not-a-number is None."""
+        provenance = dict(self.provenance)
+        return _without_nan(
+            {
+                "mAP": self.mAP,
+                "mINP": self.mINP,
+                "cmc": self.cmc.tolist(),
+                "color_accuracy": self.color.accuracy,
+                "type_accuracy": self.type.accuracy,
+                "color_accuracy_seed_protocol": self.color.seed_protocol,
+                "type_accuracy_seed_protocol": self.type.seed_protocol,
+                "num_query": self.num_query,
+                "num_query_without_match": self.num_query_without_match,
+                "num_gallery": self.num_gallery,
+                "queries_without_match": self.queries_without_match,
+                "num_images_color_known": self.color.num_images,
+                "num_images_color_unknown": self.color.num_unknown,
+                "num_images_type_known": self.type.num_images,
+                "num_images_type_unknown": self.type.num_unknown,
+                "protocol": self.protocol,
+                "checkpoint_sha256": provenance.pop("checkpoint_sha256", None),
+                "config_sha256": provenance.pop("config_sha256", None),
+                "provenance": provenance,
+            }
+        )
+
+    def save(self, run_dir: str | Path) -> None:
+        """Write ``results.json``, ``per_query.parquet``, ``tables/`` and the embeddings.
+
+        ``results.json`` comes last: where it is, the rest is complete.
+        """
+        run_dir = Path(run_dir)
+        self.query.save(run_dir / "embeddings_query.npz")
+        self.gallery.save(run_dir / "embeddings_gallery.npz")
+        with atomic_path(run_dir / PER_QUERY_FILE) as temporary:
+            self.per_query.to_parquet(temporary, index=False)
+        with atomic_folder(run_dir / TABLES_FOLDER, overwrite=True) as temporary:
+            for name, table in self.tables.items():
+                table.to_parquet(temporary / f"{name}.parquet", index=False)
+        write_json(run_dir / RESULTS_FILE, self.to_json_dict())
+
+    @classmethod
+    def load(cls, run_dir: str | Path) -> "RetrievalResult":
+        """Read a result back; the embeddings are read when first used.
+
+        Raises:
+            RunFolderError: The folder has no results, or they cannot be read.
+        """
+        run_dir = Path(run_dir)
+        path = run_dir / RESULTS_FILE
+        if not path.is_file():
+            raise RunFolderError(
+                f"{run_dir} has no {RESULTS_FILE}: it is no run folder, or was not evaluated yet "
+                "(`mtn eval --out` writes one)"
+            )
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            per_query = pd.read_parquet(run_dir / PER_QUERY_FILE)
+            provenance = {k: data[k] for k in ("checkpoint_sha256", "config_sha256") if data.get(k)}
+            return cls(
+                mAP=_number(data["mAP"]),
+                mINP=_number(data["mINP"]),
+                cmc=np.array([_number(v) for v in data["cmc"]]),
+                color=_read_accuracy(data, "color"),
+                type=_read_accuracy(data, "type"),
+                num_query=data["num_query"],
+                num_query_without_match=data["num_query_without_match"],
+                num_gallery=data["num_gallery"],
+                per_query=per_query,
+                protocol=data["protocol"],
+                provenance=provenance | data["provenance"],
+                folder=run_dir,
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(
+                f"the results in {run_dir} cannot be read ({type(error).__name__}: {error}); "
+                "evaluate again"
+            ) from error
+
+    def format_table(self) -> str:
+        """The result table as the seed prints it, and what it leaves out."""
+        shown = min(len(self.cmc), self.num_gallery)
+        lines = ["Computing CMC and mAP", "Results ----------", f"mAP: {format_fraction(self.mAP)}"]
+        lines.append("CMC curve")
+        lines += [f"Rank-{i:<3}: {format_fraction(v)}" for i, v in enumerate(self.cmc[:shown], 1)]
+        lines += ["------------------", "Compute attribute classification accuracy"]
+        for kind, value in (("Color", self.color), ("Type", self.type)):
+            lines.append(f"{kind} classification accuracy: {format_fraction(value.seed_protocol)}")
+        lines += ["------------------", f"mINP: {format_fraction(self.mINP)}"]
+        lines.append(f"Queries: {self.num_query}, gallery images: {self.num_gallery}")
+        without = self.queries_without_match
+        names = f" ({first_offenders(without)})" if without else ""
+        lines.append(f"Queries without a match, in no average: {len(without)}{names}")
+        unknown = self.num_query_unknown_camera
+        if unknown:
+            lines.append(
+                f"Queries without a known camera: {unknown}; for them every gallery image of the "
+                "vehicle counts"
+            )
+        for kind, value in (("Color", self.color), ("Type", self.type)):
+            lines.append(
+                f"{kind} accuracy, each image once: {format_fraction(value.accuracy)} of "
+                f"{value.num_images} images; unknown and not counted: {value.num_unknown}"
+            )
+        return "\n".join(lines)
+
+    def _folder(self) -> Path:
+        if self.folder is None:
+            raise RunFolderError("this result was neither made from embeddings nor loaded")
+        return self.folder
+
+
+def _per_query(query: Embeddings, gallery: Embeddings, metrics) -> pd.DataFrame:
+    def of_gallery(values: np.ndarray, rows: np.ndarray, missing: Any) -> np.ndarray:
+        return np.where(rows >= 0, values[rows], missing)
+
+    return pd.DataFrame(
+        {
+            "name": query.names.tolist(),
+            "pid": query.pids,
+            "camid": query.camids,
+            "color_id": query.color_ids,
+            "type_id": query.type_ids,
+            "color_pred": query.color_predictions,
+            "type_pred": query.type_predictions,
+            "width": query.sizes[:, 0],
+            "height": query.sizes[:, 1],
+            "confidence": query.keypoints[:, :, 2].mean(axis=1),
+            "viewpoint": estimate_viewpoint(query.keypoints).tolist(),
+            "ap": metrics.ap,
+            "inp": metrics.inp,
+            "num_matches": metrics.num_matches,
+            "num_ignored": metrics.num_ignored,
+            "first_match_rank": metrics.first_match_rank,
+            "first_match_row": metrics.first_match,
+            "first_match_name": of_gallery(gallery.names, metrics.first_match, "").tolist(),
+            "first_match_distance": metrics.first_match_distance,
+            "top1_row": metrics.nearest,
+            "top1_name": of_gallery(gallery.names, metrics.nearest, "").tolist(),
+            "top1_pid": of_gallery(gallery.pids, metrics.nearest, -1),
+            "top1_camid": of_gallery(gallery.camids, metrics.nearest, -1),
+            "top1_distance": metrics.nearest_distance,
+        }
+    )
+
+
+def _labels_hash(embeddings: Embeddings) -> str:
+    """Hex SHA-256 of what is compared with what, so that only like is compared with like."""
+    digest = hashlib.sha256("\n".join(embeddings.names.tolist()).encode())
+    for name in ("pids", "camids"):
+        digest.update(getattr(embeddings, name).astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _read_accuracy(data: Mapping[str, Any], kind: str) -> AttributeAccuracy:
+    return AttributeAccuracy(
+        accuracy=_number(data[f"{kind}_accuracy"]),
+        num_images=data[f"num_images_{kind}_known"],
+        seed_protocol=_number(data[f"{kind}_accuracy_seed_protocol"]),
+        num_unknown=data[f"num_images_{kind}_unknown"],
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def format_fraction(fraction: float) -> str:
+    """Percent with two digits; ``unknown`` where there is no finite number."""
+    return f"{fraction:.2%}" if np.isfinite(fraction) else "unknown"

@@ -1,0 +1,288 @@
+"""Where was this vehicle seen: a new crop against the gallery of a run.
+
+Exact up to 100,000 gallery images, and beyond where faiss is not installed; else through a faiss
+index that is kept beside the embeddings, looks into the nearest eighth of its cells, and so may
+miss a far answer. NumPy and pandas only.
+"""
+
+import json
+import logging
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mtn_core.errors import DataError, RunFolderError
+from mtn_core.files import atomic_path, sha256_of, write_json
+from mtn_core.metrics.distance import METRICS, BlockDistances, check_pair
+from mtn_core.metrics.ranking import smallest
+from mtn_core.vehicle import color_name, type_name
+
+GALLERY_FILE = "embeddings_gallery.npz"
+INDEX_FILE = "gallery.faiss"
+INDEX_KEY_FILE = "gallery.faiss.json"
+FAISS_FROM = 100_000  # gallery images; below, exact search is quicker than reading an index
+_PROBED_SHARE = 1 / 8
+_LABELS = ("names", "pids", "camids", "color_ids", "type_ids")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The gallery images nearest to a crop.
+
+    Attributes:
+        image: What was searched for.
+        run: The run folder.
+        metric: ``euclidean`` or ``cosine``.
+        exact: Whether all gallery images were compared.
+        num_gallery: Images searched.
+        hits: A row per answer, nearest first: rank, name, pid, camid (0 unknown), color, type (true
+            labels, ``unknown`` where not known), distance, row (in the gallery).
+    """
+
+    image: str
+    run: str
+    metric: str
+    exact: bool
+    num_gallery: int
+    hits: pd.DataFrame
+
+    @property
+    def sightings(self) -> pd.DataFrame:
+        """The hits by vehicle and camera, nearest first: pid, camid, num_images, distance, name."""
+        groups = self.hits.groupby(["pid", "camid"], sort=False)
+        table = groups.agg(
+            num_images=("name", "size"), distance=("distance", "first"), name=("name", "first")
+        )
+        return table.reset_index()
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Plain values: image, run, metric, exact, num_gallery and a list of hits."""
+        return {
+            "image": self.image,
+            "run": self.run,
+            "metric": self.metric,
+            "exact": self.exact,
+            "num_gallery": self.num_gallery,
+            "hits": json.loads(self.hits.drop(columns="row").to_json(orient="records")),
+        }
+
+    def format_table(self) -> str:
+        """A table for a terminal, with a line on what was searched."""
+        columns = ["rank", "distance", "pid", "camid", "color", "type", "name"]
+        table = self.hits[columns].to_string(index=False, float_format="{:.4f}".format)
+        how = "all compared" if self.exact else "nearest cells of a faiss index compared"
+        return (
+            f"{table}\n{self.image} against {self.num_gallery} gallery images of {self.run} "
+            f"({self.metric} distance, {how})"
+        )
+
+
+def search(
+    run_dir: str | Path,
+    image: str | Path | None = None,
+    *,
+    embedding: np.ndarray | None = None,
+    embed: Callable[[Path], np.ndarray] | None = None,
+    top: int = 20,
+    metric: str | None = None,
+) -> SearchResult:
+    """Find the gallery images of a run that are nearest to a crop.
+
+    Args:
+        run_dir: Run folder with ``embeddings_gallery.npz``.
+        image: The crop, embedded by ``embed``; with ``embedding``, only a name for the answer.
+        embedding: ``(D,)`` or ``(1, D)``, made by the network of the run.
+        embed: Turns an image file into such an embedding.
+        top: Answers wanted; no more than there are gallery images.
+        metric: By default the one that the run was evaluated with.
+
+    Raises:
+        RunFolderError: The run has no gallery embeddings.
+        DataError: An embedding of another width, not finite, or neither it nor an image given.
+        FileNotFoundError: The image does not exist.
+    """
+    run_dir = Path(run_dir)
+    if top < 1:
+        raise DataError(f"`top` must be at least 1; got {top}")
+    gallery = Gallery.open(run_dir, metric)
+    if embedding is None:
+        if image is None or embed is None:
+            raise DataError("give either `embedding`, or `image` with `embed` to embed it")
+        if not Path(image).is_file():
+            raise FileNotFoundError(f"image {image} does not exist")
+        embedding = embed(Path(image))
+    embedding = np.atleast_2d(np.asarray(embedding, np.float32))
+    rows, distances = gallery.nearest(embedding, min(top, len(gallery)))
+    labels = gallery.labels
+    hits = pd.DataFrame(
+        {
+            "rank": np.arange(1, len(rows) + 1),
+            "name": labels["names"][rows].tolist(),
+            "pid": labels["pids"][rows],
+            "camid": labels["camids"][rows],
+            "color": [color_name(i) for i in labels["color_ids"][rows].tolist()],
+            "type": [type_name(i) for i in labels["type_ids"][rows].tolist()],
+            "distance": distances,
+            "row": rows,
+        }
+    )
+    return SearchResult(
+        image="embedding" if image is None else str(image),
+        run=str(run_dir),
+        metric=gallery.metric,
+        exact=not gallery.use_faiss,
+        num_gallery=len(gallery),
+        hits=hits,
+    )
+
+
+def onnx_embedder(
+    run_dir: str | Path,
+    onnx_path: str | Path,
+    *,
+    device_target: str = "CPU",
+    device_id: int = 0,
+) -> Callable[[Path], np.ndarray]:
+    """An ``embed`` for :func:`search` that runs an exported model; MindSpore is not needed.
+
+    The crop is embedded without keypoints and maps, which a new crop does not have.
+
+    Args:
+        run_dir: Run folder that will be searched.
+        onnx_path: Exported from the checkpoint that made the run's embeddings.
+        device_target: ``CPU`` or ``GPU``.
+        device_id: CUDA device.
+
+    Raises:
+        DataError: The model was exported from another checkpoint.
+    """
+    from mtn_core.predict.onnx import OnnxModel
+
+    model = OnnxModel(onnx_path, device_target=device_target, device_id=device_id)
+    wanted = _results_of(Path(run_dir)).get("checkpoint_sha256")
+    if wanted is not None and model.spec.checkpoint_sha256 != wanted:
+        raise DataError(
+            f"{onnx_path} was exported from checkpoint {model.spec.checkpoint_sha256[:12]}, but "
+            f"the embeddings of {run_dir} were made by {wanted[:12]}: their distances mean "
+            "nothing. Export the run's checkpoint, or evaluate this model into a run of its own "
+            "(`mtn eval-onnx`)"
+        )
+    return lambda image: model.embed_images([image])[0]
+
+
+class Gallery:
+    """The gallery of a run, ready to be searched.
+
+    Args:
+        path: ``embeddings_gallery.npz``.
+        metric: ``euclidean`` or ``cosine``.
+    """
+
+    def __init__(self, path: Path, metric: str):
+        if metric not in METRICS:
+            raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
+        self.path, self.metric = path, metric
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                self.labels = {name: file[name] for name in _LABELS}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path} is not an embeddings file ({error}); evaluate again") from None
+        self.use_faiss = len(self) > FAISS_FROM and find_spec("faiss") is not None
+
+    @classmethod
+    def open(cls, run_dir: Path, metric: str | None = None) -> "Gallery":
+        """The gallery of a run folder, by default with the metric of its evaluation.
+
+        Raises:
+            RunFolderError: There is none.
+        """
+        path = run_dir / GALLERY_FILE
+        if not path.is_file():
+            raise RunFolderError(
+                f"{run_dir} has no {GALLERY_FILE} to search in; `mtn eval --out {run_dir}` makes it"
+            )
+        if metric is None:
+            metric = _results_of(run_dir).get("protocol", {}).get("metric", "euclidean")
+        return cls(path, metric)
+
+    def __len__(self) -> int:
+        return len(self.labels["names"])
+
+    def nearest(self, embedding: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+        """``(top,)`` gallery rows and float64 distances of a ``(1, D)`` embedding, nearest first.
+
+        Raises:
+            DataError: Another width than the gallery's, or not finite.
+        """
+        if self.use_faiss:
+            return self._nearest_by_faiss(embedding, top)
+        pair = check_pair(embedding, self._features())
+        distances = BlockDistances(*pair, self.metric)
+        rows, keys = smallest(distances.keys(0, 1), top)
+        return rows[0], distances.to_distance(keys[0])
+
+    def _features(self) -> np.ndarray:
+        with np.load(self.path, allow_pickle=False) as file:
+            return file["features"]
+
+    def _nearest_by_faiss(self, embedding: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+        index = self._faiss_index()
+        embedding, _ = check_pair(embedding, np.zeros((1, index.d), np.float32))
+        if self.metric == "cosine":
+            embedding = _normalised(embedding)
+        index.nprobe = max(1, int(index.nlist * _PROBED_SHARE))
+        scores, rows = index.search(np.ascontiguousarray(embedding), top)
+        found = rows[0] >= 0
+        scores, rows = scores[0][found].astype(np.float64), rows[0][found]
+        if self.metric == "cosine":
+            return rows, np.maximum(1 - scores, 0)
+        return rows, np.sqrt(np.maximum(scores, 0))
+
+    def _faiss_index(self):
+        """Read the index, or build and keep it; one of other embeddings is not used."""
+        import faiss
+
+        folder = self.path.parent
+        key = {"embeddings_sha256": sha256_of(self.path), "metric": self.metric}
+        try:
+            if json.loads((folder / INDEX_KEY_FILE).read_text(encoding="utf-8")) == key:
+                return faiss.read_index(str(folder / INDEX_FILE))
+        except (OSError, ValueError, RuntimeError):
+            pass  # no index yet, or a broken one: build it
+        features = self._features()
+        _LOG.info("building the search index of %d images, once", len(features))
+        cosine = self.metric == "cosine"
+        features = _normalised(features) if cosine else features
+        width = features.shape[1]
+        num_cells = max(1, int(4 * np.sqrt(len(features))))
+        cells = faiss.IndexFlatIP(width) if cosine else faiss.IndexFlatL2(width)
+        kind = faiss.METRIC_INNER_PRODUCT if cosine else faiss.METRIC_L2
+        index = faiss.IndexIVFFlat(cells, width, num_cells, kind)
+        sample = np.random.default_rng(0).permutation(len(features))[: 40 * num_cells]
+        index.train(np.ascontiguousarray(features[np.sort(sample)]))
+        index.add(features)
+        (folder / INDEX_KEY_FILE).unlink(missing_ok=True)
+        with atomic_path(folder / INDEX_FILE) as temporary:
+            faiss.write_index(index, str(temporary))
+        write_json(folder / INDEX_KEY_FILE, key)
+        return index
+
+
+def _results_of(run_dir: Path) -> dict[str, Any]:
+    try:
+        results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return results if isinstance(results, dict) else {}
+
+
+def _normalised(features: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.divide(features, length, out=np.zeros_like(features), where=length > 0)

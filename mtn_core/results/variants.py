@@ -1,0 +1,80 @@
+"""What re-ranking, expansion and centring would bring: each beside the plain figure.
+
+None of them is the result of a run; they are other ways to use its embeddings, and need more than
+one query at a time (the whole gallery, its cameras).
+"""
+
+import numpy as np
+import pandas as pd
+
+from mtn_core.metrics.expansion import center_cameras, expand
+from mtn_core.metrics.labels import separate_unknown_cameras
+from mtn_core.metrics.rerank import rerank
+from mtn_core.metrics.retrieval import RetrievalMetrics, evaluate, evaluate_blocks
+from mtn_core.metrics.statistics import paired_difference
+from mtn_core.metrics.tracks import HOW, evaluate_tracks, find_tracks
+from mtn_core.results.embeddings import Embeddings
+
+MAX_IMAGES = 40_000  # beyond, variants that compare the gallery with itself are left out
+PLAIN = "plain"
+
+
+def compare_variants(query: Embeddings, gallery: Embeddings, metric: str) -> pd.DataFrame:
+    """Evaluate every variant on the embeddings of a run.
+
+    Args:
+        query: Embeddings of the queries.
+        gallery: Embeddings of the gallery.
+        metric: ``euclidean`` or ``cosine``.
+
+    Returns:
+        A row per variant, the plain one first: variant, protocol (``image-to-image`` or
+        ``image-to-track``), mAP, mINP, rank1, rank5, rank10, and, within the plain protocol,
+        mAP_difference to the plain figure with the ends of its 95% interval, low and high.
+    """
+    q_camids, g_camids = separate_unknown_cameras(
+        query.names, query.camids, gallery.names, gallery.camids
+    )
+    ids = query.pids, gallery.pids, q_camids, g_camids
+    q, g = query.features, gallery.features
+    plain = evaluate(q, g, *ids, metric=metric)
+    found = {PLAIN: plain}
+    centred = center_cameras(q, g, query.camids, gallery.camids)
+    found["camera means taken away"] = evaluate(*centred, *ids, metric=metric)
+    found["query expansion"] = evaluate(expand(q, g, metric=metric), g, *ids, metric=metric)
+    if len(query) + len(gallery) <= MAX_IMAGES:
+        found["k-reciprocal re-ranking"] = evaluate_blocks(rerank(q, g, metric=metric), *ids)
+        found["camera means taken away, re-ranking"] = evaluate_blocks(
+            rerank(*centred, metric=metric), *ids
+        )
+    tracks = find_tracks(gallery.pids, g_camids, gallery.names)
+    on_tracks = {
+        f"tracks by {how} image" if how == "nearest" else f"tracks by {how} embedding": (
+            evaluate_tracks(q, g, query.pids, q_camids, tracks, how=how, metric=metric)
+        )
+        for how in HOW
+    }
+    rows = [_row(name, "image-to-image", m) | _gain(plain, m, query) for name, m in found.items()]
+    rows += [_row(name, "image-to-track", m) for name, m in on_tracks.items()]
+    return pd.DataFrame(rows)
+
+
+def _row(name: str, protocol: str, metrics: RetrievalMetrics) -> dict[str, str | float]:
+    return {
+        "variant": name,
+        "protocol": protocol,
+        "mAP": metrics.mAP,
+        "mINP": metrics.mINP,
+        **{f"rank{k}": float(metrics.cmc[k - 1]) for k in (1, 5, 10)},
+    }
+
+
+def _gain(plain: RetrievalMetrics, metrics: RetrievalMetrics, query: Embeddings) -> dict:
+    if metrics is plain:
+        return dict.fromkeys(("mAP_difference", "low", "high"), np.nan)
+    difference = paired_difference(plain.ap, metrics.ap, query.pids)
+    return {
+        "mAP_difference": difference.estimate,
+        "low": difference.low,
+        "high": difference.high,
+    }
