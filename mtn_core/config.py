@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 import yaml
 from pydantic import (
@@ -17,34 +17,46 @@ from pydantic import (
 )
 
 from mtn_core.errors import ConfigError
+from mtn_core.strict_yaml import parse_yaml, read_yaml
 from mtn_core.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
+MAX_SEED = 2**32 - 1  # NumPy's and MindSpore's
 
-class _Section(BaseModel):
+
+class Section(BaseModel):
+    """Base of every section of every recipe: no unknown key, no nan, no true in place of a number.
+
+    Limits are far above what is useful and below what exhausts a machine before it is noticed.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+        if isinstance(value, bool) and cls._annotation(info.field_name) is not bool:
             raise ValueError("true and false are no value of this key")
         return value
 
+    @classmethod
+    def _annotation(cls, name: str | None) -> Any:
+        return cls.model_fields[name].annotation if name else None
 
-class ModelConfig(_Section):
+
+class ModelConfig(Section):
     """The network: what it sees and how it is built.
 
     ``num_ids`` 0 means "not known yet"; training fills it from the training labels.
     """
 
-    image_size: int = Field(256, ge=32)
+    image_size: int = Field(256, ge=32, le=2048)
     heatmaps: bool = False
     segments: bool = False
     keypoints: bool = True
     attributes: bool = True
-    num_ids: int = Field(0, ge=0)
-    num_colors: int = Field(len(COLOR_NAMES), ge=1)
-    num_types: int = Field(len(TYPE_NAMES), ge=1)
+    num_ids: int = Field(0, ge=0, le=10_000_000)
+    num_colors: int = Field(len(COLOR_NAMES), ge=1, le=10_000)
+    num_types: int = Field(len(TYPE_NAMES), ge=1, le=10_000)
     pooling: Literal["avg", "gem"] = "avg"
     neck: Literal["none", "bnneck"] = "none"
     last_stride: Literal[1, 2] = 2
@@ -64,15 +76,15 @@ class ModelConfig(_Section):
         return 3 + NUM_KEYPOINTS * self.heatmaps + NUM_SEGMENTS * self.segments
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """Batches of ``ids_per_batch`` x ``images_per_id`` and what happens to a sample.
 
     ``flip``, ``translation`` and ``erasing`` are probabilities; ``color_jitter`` is a strength.
     """
 
-    ids_per_batch: int = Field(8, ge=2)
-    images_per_id: int = Field(4, ge=2)
-    num_workers: int | None = Field(None, ge=1)
+    ids_per_batch: int = Field(8, ge=2, le=4096)
+    images_per_id: int = Field(4, ge=2, le=256)
+    num_workers: int | None = Field(None, ge=1, le=4096)
     flip: float = Field(0.5, ge=0, le=1)
     translation: float = Field(0.5, ge=0, le=1)
     erasing: float = Field(0.0, ge=0, le=1)
@@ -85,7 +97,7 @@ class DataConfig(_Section):
         return self.ids_per_batch * self.images_per_id
 
 
-class LossConfig(_Section):
+class LossConfig(Section):
     """Weighted sum of identity, triplet, colour and type loss."""
 
     id_weight: float = Field(1.0, ge=0)
@@ -98,7 +110,7 @@ class LossConfig(_Section):
     distance: Literal["euclidean", "cosine"] = "euclidean"
 
 
-class OptimConfig(_Section):
+class OptimConfig(Section):
     """Adam with a step or cosine schedule; rates are per step, epochs count from 0."""
 
     learning_rate: float = Field(3e-4, gt=0)
@@ -123,29 +135,49 @@ class OptimConfig(_Section):
         return value
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """Length of the training and what is kept of it."""
 
-    epochs: int = Field(10, ge=1)
-    seed: int = Field(0, ge=0)
+    epochs: int = Field(10, ge=1, le=10_000)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     amp_level: Literal["O0", "O2", "O3"] = "O0"
     eval_every: int = Field(1, ge=0)
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1, le=10_000)
     save_every_steps: int = Field(0, ge=0)
 
 
-class EvalConfig(_Section):
+class EvalConfig(Section):
     """How embeddings are made and compared."""
 
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, le=4096)
     metric: Literal["euclidean", "cosine"] = "euclidean"
-    max_rank: int = Field(50, ge=1)
+    max_rank: int = Field(50, ge=1, le=100_000)
 
 
-class Config(_Section):
+class Recipe(Section):
+    """What the recipes of every network have in common.
+
+    Attributes:
+        recipe_family: What the names of its recipes begin with; ``command`` trains by them.
+    """
+
+    recipe_family: ClassVar[str]
+    command: ClassVar[str]
+
+    recipe: str
+    model: Section
+    data: Section
+    loss: Section
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    eval: Section
+
+
+class Config(Recipe):
     """Everything that a training or evaluation run depends on, but for where the data lies."""
 
     recipe_family: ClassVar[str] = ""
+    command: ClassVar[str] = "train"
 
     recipe: str = "seed"
     model: ModelConfig = ModelConfig()
@@ -157,27 +189,36 @@ class Config(_Section):
 
 
 # Recipes of another network than MultiTaskNet begin with its name: pose.yaml, pose_demo.yaml.
-_FAMILIES = ("pose",)
-Schema = TypeVar("Schema", bound=BaseModel)
+_COMMANDS = {"": Config.command, "pose": "train-pose"}
+Schema = TypeVar("Schema", bound=Recipe)
 
 
-def recipe_names(schema: type[BaseModel] = Config) -> list[str]:
+def recipe_names(schema: type[Recipe] = Config) -> list[str]:
     """Names of the recipes for ``schema`` that ship with the package, sorted."""
+    return [name for name in _all_recipes() if _family(name) == schema.recipe_family]
+
+
+def _all_recipes() -> list[str]:
     folder = resources.files("mtn_core") / "recipes"
-    names = sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
-    return [name for name in names if _family(name) == schema.recipe_family]
+    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def _family(name: str) -> str:
     first = name.partition("_")[0]
-    return first if first in _FAMILIES else ""
+    return first if first in _COMMANDS else ""
 
 
+@overload
+def load_config(recipe: str = ..., overrides: Mapping[str, Any] | None = ...) -> Config: ...
+@overload
+def load_config(
+    recipe: str, overrides: Mapping[str, Any] | None, schema: type[Schema]
+) -> Schema: ...
 def load_config(
     recipe: str = "seed",
     overrides: Mapping[str, Any] | None = None,
-    schema: type[Schema] = Config,
-) -> Schema:
+    schema: type[Recipe] = Config,
+) -> Recipe:
     """Load a shipped recipe, or a YAML file, and apply dotted overrides.
 
     Args:
@@ -189,19 +230,23 @@ def load_config(
         ConfigError: Unknown recipe or key, or a value out of range.
     """
     if recipe.endswith((".yaml", ".yml")):
-        path = Path(recipe)
-        if not path.is_file():
-            raise ConfigError(f"recipe file {path} does not exist")
-        name, text = path.stem, path.read_text(encoding="utf-8")
+        name = Path(recipe).stem
+        values = read_yaml(recipe, f"recipe file {recipe}")
     elif recipe in recipe_names(schema):
         name = recipe
         text = (resources.files("mtn_core") / "recipes" / f"{recipe}.yaml").read_text("utf-8")
+        values = parse_yaml(text, f"recipe {recipe}")
+    elif recipe in _all_recipes():
+        raise ConfigError(
+            f"recipe {recipe!r} is one of `mtn {_COMMANDS[_family(recipe)]}`; those of "
+            f"`mtn {schema.command}` are {', '.join(recipe_names(schema))}"
+        )
     else:
         raise ConfigError(
             f"unknown recipe {recipe!r}{_nearest(recipe, recipe_names(schema))}; "
             f"the recipes are {', '.join(recipe_names(schema))}, or give the path of a .yaml file"
         )
-    values = _parse(text, f"recipe {recipe}") or {}
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(
             f"recipe {recipe} must hold a mapping of sections, got {type(values).__name__}"
@@ -210,19 +255,45 @@ def load_config(
     return config_from_dict(values, overrides, schema)
 
 
+@overload
+def config_from_dict(
+    values: Mapping[str, Any], overrides: Mapping[str, Any] | None = ...
+) -> Config: ...
+@overload
+def config_from_dict(
+    values: Mapping[str, Any], overrides: Mapping[str, Any] | None, schema: type[Schema]
+) -> Schema: ...
 def config_from_dict(
     values: Mapping[str, Any],
     overrides: Mapping[str, Any] | None = None,
-    schema: type[Schema] = Config,
-) -> Schema:
+    schema: type[Recipe] = Config,
+) -> Recipe:
     """Validate nested ``values``, after ``overrides`` with dotted keys were put into them."""
     merged = _copy(values)
     for dotted, value in (overrides or {}).items():
         _set(merged, dotted, value)
+    return validate(schema, merged)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate(schema: type[Model], values: Any, source: object = None) -> Model:
+    """Check values against a schema.
+
+    Args:
+        schema: What they must be.
+        values: Plain values, such as from YAML or JSON.
+        source: The file that they are from; named in the error.
+
+    Raises:
+        ConfigError: A line for everything that is wrong.
+    """
     try:
-        return schema.model_validate(merged)
+        return schema.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, schema)) from error
+        where = "" if source is None else f"{source}: "
+        raise ConfigError(where + _explain(error, schema)) from error
 
 
 def with_overrides(config: Schema, overrides: Mapping[str, Any]) -> Schema:
@@ -239,20 +310,13 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--set expects key=value such as optim.learning_rate=1e-3, got {assignment!r}"
             )
-        overrides[key.strip()] = _number(_parse(value, f"--set {assignment}"))
+        overrides[key.strip()] = _number(parse_yaml(value, f"--set {assignment}"))
     return overrides
 
 
 def to_yaml(config: BaseModel, **extra: Any) -> str:
     """YAML text of the resolved configuration, with ``extra`` keys (data root, device) in front."""
     return yaml.safe_dump({**extra, **config.model_dump(mode="json")}, sort_keys=False)
-
-
-def _parse(text: str, source: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}") from error
 
 
 def _number(value: Any) -> Any:

@@ -24,11 +24,31 @@ class DeviceError(MtnError, RuntimeError):
 
 
 class RunFolderError(MtnError, FileExistsError):
-    """An output folder already holds results, or is not a run folder."""
+    """An output already holds something, or a folder is not a run folder."""
+
+
+class MissingFileError(MtnError, FileNotFoundError):
+    """A file that was named is not there."""
 
 
 class MissingPackageError(MtnError, ImportError):
     """An optional package is needed; the message names the install command."""
+
+
+class TrainingDivergedError(MtnError, ArithmeticError):
+    """Loss or gradient stopped being finite."""
+
+
+class ParityError(MtnError, ArithmeticError):
+    """An exported file does not compute what the network computes."""
+
+
+class ProgramError(MtnError, RuntimeError):
+    """The C++ program cannot be built, or failed."""
+
+
+class NotebookError(MtnError, RuntimeError):
+    """A notebook stopped with an error; its executed copy was kept."""
 
 
 def first_offenders(offenders: Sequence[object], limit: int = 5) -> str:
@@ -36,3 +56,9 @@ def first_offenders(offenders: Sequence[object], limit: int = 5) -> str:
     shown = ", ".join(str(o) for o in offenders[:limit])
     rest = len(offenders) - limit
     return f"{shown} (and {rest} more, {len(offenders)} in all)" if rest > 0 else shown
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text; other people's errors can have hundreds."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else repr(error)

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: a temporary name in the same folder, then a rename."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,31 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from mtn_core.errors import DataError, RunFolderError
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def refuse_existing(
+    path: str | Path, *, overwrite: bool, what: str = "files", remedy: str = "--out"
+) -> None:
+    """Refuse to write where something is already, unless it may be replaced.
+
+    Args:
+        path: File, or folder; an empty folder counts as nothing.
+        overwrite: Whether what is there may be replaced.
+        what: What it holds, for the message.
+        remedy: The flag that names another place.
+
+    Raises:
+        RunFolderError: Something is there.
+    """
+    path = Path(path)
+    if overwrite or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    holds = f"already holds {what}" if path.is_dir() else "exists already"
+    raise RunFolderError(f"{path} {holds}; choose another {remedy} or add --overwrite")
 
 
 @contextlib.contextmanager
@@ -26,9 +52,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp makes private files; a result file has the permissions of any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -38,22 +62,47 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` when the block succeeds.
 
+    A folder that is there is renamed aside first and deleted last, so that at every moment one of
+    the two is whole.
+
     Raises:
-        FileExistsError: ``path`` exists, is not empty, and ``overwrite`` is false.
+        RunFolderError: ``path`` is not empty, and ``overwrite`` is false.
     """
     path = Path(path)
-    if path.exists() and not overwrite and any(path.iterdir()):
-        raise FileExistsError(f"{path} exists and is not empty; choose another folder or overwrite")
+    refuse_existing(path, overwrite=overwrite, remedy="folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        temporary.chmod(0o777 & ~_umask())
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put the folder ``new`` in the place of ``path``, which may hold something."""
+    aside = None
+    if path.exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-replaced-", dir=path.parent))
+        os.replace(path, aside / path.name)
+    try:
+        os.replace(new, path)
+    except OSError:
+        if aside is not None:
+            os.replace(aside / path.name, path)
+        raise
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, where there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -71,3 +120,27 @@ def sha256_of(path: str | Path) -> str:
     """Hex SHA-256 of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def explain_full_disk(folder: str | Path) -> Iterator[None]:
+    """Name the folder when writing into it fails for want of space or permission.
+
+    Raises:
+        DataError: In place of the bare OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise DataError(
+            f"cannot write to {folder}: {error.strerror}; nothing was left half-written. Free "
+            "space, or choose a folder on another disk"
+        ) from error
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

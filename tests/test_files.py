@@ -48,7 +48,10 @@ def test_a_folder_appears_whole(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with atomic_folder(tmp_path / "maps") as temporary:
         (temporary / "00.jpg").write_bytes(b"")
-    with pytest.raises(FileExistsError, match="not empty"), atomic_folder(tmp_path / "maps"):
+    with (
+        pytest.raises(FileExistsError, match="already holds files"),
+        atomic_folder(tmp_path / "maps"),
+    ):
         pass
 
 

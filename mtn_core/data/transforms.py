@@ -16,6 +16,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from mtn_core.normalisation import IMAGE_MEAN
 from mtn_core.vehicle import (
     KEYPOINT_FLIP,
     MAP_SIZE,
@@ -28,7 +29,8 @@ ENLARGEMENT = 1.125
 ENLARGED_MAP_SIZE = round(MAP_SIZE * ENLARGEMENT)
 _ERASED_AREA = (0.02, 0.2)  # share of the image, as in Zhong et al., Random Erasing, AAAI 2020
 _ERASED_ASPECT = (0.3, 1 / 0.3)
-_IMAGENET_MEAN = (124, 116, 104)
+# Erased with the mean, so that the network sees zeros there.
+_ERASED_VALUE = tuple(round(255 * m) for m in IMAGE_MEAN)
 _thread = threading.local()
 
 
@@ -127,7 +129,7 @@ def transform_image(
             np.copyto(out, result)
     if augmentation.box is not None:
         left, top, right, bottom = (round(e * size) for e in augmentation.box)
-        out[top:bottom, left:right] = _IMAGENET_MEAN
+        out[top:bottom, left:right] = _ERASED_VALUE
     return out
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mtn_core.files import sha256_of
 from mtn_core.models.checkpoint import Checkpoint
 from mtn_core.models.multitask import EMBEDDING_SIZE, KEYPOINT_VALUES
-from mtn_core.models.preprocess import IMAGE_MEAN, IMAGE_STD, MAP_MEAN, MAP_STD
+from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD, MAP_MEAN, MAP_STD
 from mtn_core.predict.model_json import (
     BATCH,
     HEATMAPS,

@@ -17,8 +17,7 @@ from mtn_core.export import mindspore_graphs, onnx_graph, parity
 from mtn_core.export.describe import create_spec
 from mtn_core.export.model_card import write_model_card
 from mtn_core.export.onnx_pixels import add_preprocessing
-from mtn_core.export.writing import explain_full_disk
-from mtn_core.files import sha256_of
+from mtn_core.files import explain_full_disk, sha256_of
 from mtn_core.models.checkpoint import Checkpoint, create_network, load_checkpoint
 from mtn_core.predict.host_input import model_inputs
 from mtn_core.predict.mindspore import NetworkOnPixels, batch_inputs

@@ -13,7 +13,7 @@ from mtn_core.export.preprocess import (
     load_model_of,
     read_labels,
 )
-from mtn_core.export.writing import explain_full_disk
+from mtn_core.files import explain_full_disk
 from mtn_core.predict.model_json import OUTPUT_NAMES, ModelSpec
 from mtn_core.predict.onnx_eval import evaluation_config
 from mtn_core.results import Embeddings, RetrievalResult

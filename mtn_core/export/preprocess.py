@@ -17,8 +17,7 @@ from mtn_core.config import DataConfig
 from mtn_core.data.pipeline import EvalLoader
 from mtn_core.data.split import Split, load_split
 from mtn_core.errors import DataError, RunFolderError
-from mtn_core.export.writing import explain_full_disk
-from mtn_core.files import atomic_folder
+from mtn_core.files import atomic_folder, explain_full_disk
 from mtn_core.predict.host_input import image_stack
 from mtn_core.predict.model_json import KEYPOINTS, MODEL_JSON, ModelSpec, parse_spec
 from mtn_core.predict.onnx_eval import can_read_packs

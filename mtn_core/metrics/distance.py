@@ -2,7 +2,12 @@
 
 Nothing here ever holds the whole (num_query, num_gallery) matrix. Rows are ordered by *keys* that
 grow with the distance and cost less: half the squared Euclidean distance, or one minus the cosine.
-Equal embeddings get bit-equal keys wherever they stand in the gallery, so ties are real ties.
+
+What is promised: copies of one embedding get bit-equal keys wherever they stand in the gallery, so
+that they rank by position; and the same call on the same machine gives the same bits. What is not:
+BLAS rounds by the place of a row in its tiles, so another block size, number of threads or
+processor may change keys in the last place, and with them the order of *different* embeddings at
+one distance. Small sets (``EXACT_WORK``) are computed without BLAS and have no such exception.
 """
 
 import os
@@ -17,6 +22,7 @@ from mtn_core.errors import DataError, first_offenders
 METRICS: tuple[str, ...] = ("euclidean", "cosine")
 BLOCK_BYTES = 1 << 26
 BLOCK_ROWS = 512  # even if they need more: BLAS packs the whole gallery anew for every block
+_TOLD_APART_BY = 4  # columns, see find_copies
 EXACT_WORK = 2e8  # below this many multiplications, differences are taken one by one in float64
 
 
@@ -173,6 +179,7 @@ class BlockDistances(KeyBlocks):
                 gallery = gallery * self._gallery_scale[:, None]
         self._query, self._gallery = query, gallery
         self.shape, self.dtype = (len(query), len(gallery)), query.dtype
+        self._copies, self._originals = (None, None) if self.exact else find_copies(gallery)
         self._query_half = (query_norm2 / 2).astype(query.dtype)
         self._gallery_half = (gallery_norm2 / 2).astype(query.dtype)
 
@@ -206,6 +213,8 @@ class BlockDistances(KeyBlocks):
             rows *= -self._query_scale[start:stop, None]
             rows += rows.dtype.type(1)
         np.maximum(rows, 0, out=rows)  # rounding makes the squares of equal vectors negative
+        if self._copies is not None:
+            rows[:, self._copies] = rows[:, self._originals]
 
     def to_distance(self, keys: np.ndarray) -> np.ndarray:
         """See :class:`KeyBlocks`."""
@@ -213,16 +222,31 @@ class BlockDistances(KeyBlocks):
         return np.sqrt(2 * keys) if self.metric == "euclidean" else keys
 
 
-def pair_distances(query: np.ndarray, gallery: np.ndarray, metric: str = "euclidean") -> np.ndarray:
-    """``(N,)`` float64 distances of the row pairs of two ``(N, D)`` arrays."""
-    query, gallery = np.asarray(query, np.float64), np.asarray(gallery, np.float64)
-    if metric == "euclidean":
-        return np.sqrt(((query - gallery) ** 2).sum(axis=1))
-    if metric != "cosine":
-        raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
-    query = query * _reciprocal_length(np.square(query).sum(axis=1))[:, None]
-    gallery = gallery * _reciprocal_length(np.square(gallery).sum(axis=1))[:, None]
-    return np.maximum(1 - (query * gallery).sum(axis=1), 0)
+def find_copies(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Rows that are bit for bit copies of an earlier row.
+
+    Args:
+        array: ``(N, D)`` float32 or float64.
+
+    Returns:
+        ``(M,) int64`` rows that are copies and, for each, the first row that is equal; None twice
+        where there are none, which is the common case and costs a sort of N numbers.
+    """
+    # A few columns tell nearly all rows apart; only rows alike in them are compared whole. Adding
+    # zero makes -0.0 and 0.0 one number, which they are in a product.
+    columns = np.unique(np.linspace(0, array.shape[1] - 1, _TOLD_APART_BY).astype(int))
+    sample = array[:, columns].astype(np.float64) + 0.0
+    keys = (sample.view(np.uint64) * (2 * columns.astype(np.uint64) + 0x9E3779B97F4A7C15)).sum(1)
+    _, group, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(sizes[group] > 1)
+    if not len(alike):
+        return None, None
+    whole = np.ascontiguousarray(array[alike] + array.dtype.type(0))
+    whole = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel()
+    _, first, group = np.unique(whole, return_index=True, return_inverse=True)
+    originals = alike[first[group]]
+    copies = originals != alike
+    return (alike[copies], originals[copies]) if copies.any() else (None, None)
 
 
 def num_workers() -> int:

@@ -4,11 +4,7 @@ import mindspore as ms
 from mindspore import nn, ops
 
 from mtn_core.config import ModelConfig
-
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-MAP_MEAN = 0.449
-MAP_STD = 0.226
+from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD, MAP_MEAN, MAP_STD
 
 
 class InputStack(nn.Cell):

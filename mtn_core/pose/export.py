@@ -19,7 +19,7 @@ from mtn_core.export.mindspore_graphs import check_formats
 from mtn_core.export.parity import TOLERANCE, ParityError
 from mtn_core.files import sha256_of, write_json, write_text
 from mtn_core.models.checkpoint import Checkpoint, load_checkpoint, load_weights
-from mtn_core.models.preprocess import IMAGE_MEAN, IMAGE_STD
+from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD
 from mtn_core.pose.config import PoseModelConfig
 from mtn_core.pose.network import PoseEstNet
 from mtn_core.pose.onnx_predictor import METADATA_KEY, OnnxPredictor, normalise

@@ -8,7 +8,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Normal
 
-from mtn_core.models.preprocess import IMAGE_MEAN, IMAGE_STD
+from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD
 from mtn_core.pose.config import PoseModelConfig
 
 STEM_CHANNELS = 64

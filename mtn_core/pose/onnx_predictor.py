@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from mtn_core.errors import DataError
+from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD
 from mtn_core.predict.onnx import create_session
 from mtn_core.vehicle import NUM_KEYPOINTS
 
 METADATA_KEY = "mtn.pose"
-_MEAN = np.array((0.485, 0.456, 0.406), np.float32)
-_STD = np.array((0.229, 0.224, 0.225), np.float32)
+_MEAN, _STD = np.array(IMAGE_MEAN, np.float32), np.array(IMAGE_STD, np.float32)
 
 
 def normalise(image: np.ndarray) -> np.ndarray:

@@ -11,8 +11,7 @@ from mtn_core.config import Config, DataConfig, config_from_dict
 from mtn_core.data.pipeline import EvalLoader
 from mtn_core.data.source import open_source
 from mtn_core.data.split import Split, load_split
-from mtn_core.export.writing import explain_full_disk
-from mtn_core.files import sha256_of
+from mtn_core.files import explain_full_disk, sha256_of
 from mtn_core.predict.model_json import ModelSpec, check_flags
 from mtn_core.predict.onnx import OnnxModel
 from mtn_core.results import Embeddings, RetrievalResult
