@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
 from mtn_core import __version__
 from mtn_core.environment import guard_onednn
@@ -29,9 +28,7 @@ def create_parser() -> argparse.ArgumentParser:
         dest="command", required=True, metavar="COMMAND", parser_class=_Subparser
     )
     for name in _COMMAND_MODULES:
-        module = f"mtn_core.commands.{name}"
-        if find_spec(module):
-            import_module(module).register(subparsers)
+        import_module(f"mtn_core.commands.{name}").register(subparsers)
     return parser
 
 
@@ -61,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except (MtnError, FileNotFoundError, FileExistsError, ValueError, OSError) as error:
+    except (MtnError, OSError) as error:
         if args.verbose:
             logging.getLogger(__name__).exception("%s failed", args.command)
         print(f"error: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 
-def progress(
+def progress_bar(
     items: Iterable[Any] | None = None,
     *,
     total: int | None = None,

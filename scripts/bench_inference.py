@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mtn_core.commands.arguments import add_maps
 from mtn_core.files import write_json
-from mtn_core.runs import describe_environment
+from mtn_core.provenance import describe_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -62,14 +62,15 @@ def measure_all(args: argparse.Namespace, folder: Path) -> list:
 
     device = setup_device("CPU")
     path = args.ckpt_path or random_checkpoint(args, folder)
-    spec = export_checkpoint(path, folder / "export", ["MINDIR", "ONNX"], device)
+    checkpoint = load_checkpoint(path)
+    spec = export_checkpoint(checkpoint, folder / "export", ["MINDIR", "ONNX"], device)
     stem = folder / "export" / spec.name
     plain = onnx.load(f"{stem}.onnx")
     # The scales of int8 do not change its speed, so one random batch is calibration enough.
     calibration = [model_inputs(sample_batch(spec, count=1), spec, pixels=False)]
     int8 = folder / "int8.onnx"
     onnx_graph.save(onnx_precision.to_int8(plain, calibration), int8)
-    network = create_network(load_checkpoint(path))
+    network = create_network(checkpoint)
     mindir = MindirModel(Path(f"{stem}.mindir"))
     models = {"onnxruntime float32": OnnxModel(f"{stem}.onnx"), "onnxruntime int8": OnnxModel(int8)}
     source = REPOSITORY / "ascend_310_infer"

@@ -32,9 +32,10 @@ import psutil
 from PIL import Image
 
 from mtn_core.config import DataConfig, ModelConfig
+from mtn_core.data.packs.read import open_pack
 from mtn_core.data.packs.write import pack_dataset
 from mtn_core.data.pipeline import TrainLoader
-from mtn_core.data.source import FolderSource, open_source
+from mtn_core.data.source import open_source
 from mtn_core.data.split import Split, load_split
 from mtn_core.data.workers import num_workers_for
 
@@ -181,7 +182,8 @@ def resident_mb() -> float:
 def memory_over_epochs(split: Split, config: DataConfig, epochs: int) -> Iterator[float]:
     """Resident size after each epoch of packed samples with heatmaps."""
     model = ModelConfig(image_size=SIZE, heatmaps=True)
-    with TrainLoader(split, config=config, model=model, seed=0) as loader:
+    source = open_source(split, heatmaps=True, segments=False)
+    with TrainLoader(source, config=config, model=model, seed=0) as loader:
         for epoch in range(epochs):
             loader.set_epoch(epoch)
             for _ in loader:
@@ -192,7 +194,7 @@ def memory_over_epochs(split: Split, config: DataConfig, epochs: int) -> Iterato
 def measure(root: Path, options: argparse.Namespace) -> dict:
     """All figures for a data set whose training split has heatmaps and a pack."""
     split = load_split(root, "train")
-    if isinstance(open_source(split, heatmaps=True, segments=True), FolderSource):
+    if open_pack(split, heatmaps=True, segments=True) is None:
         sys.exit(f"{root} has no current pack of its training split: mtn pack --root {root}")
     workers = num_workers_for(options.workers)
     config = DataConfig(ids_per_batch=8, images_per_id=4, num_workers=workers)
@@ -206,7 +208,8 @@ def measure(root: Path, options: argparse.Namespace) -> dict:
         ("folders, RGB + heatmaps", False, True, False),
     ):
         model = ModelConfig(image_size=SIZE, heatmaps=heatmaps, segments=segments)
-        loaders[name] = TrainLoader(split, config=config, model=model, seed=0, packed=packed)
+        source = open_source(split, heatmaps=heatmaps, segments=segments, packed=packed)
+        loaders[name] = TrainLoader(source, config=config, model=model, seed=0)
     rows = np.random.default_rng(0).permutation(len(split))[: options.plain_samples]
     runs = {
         f"plain procedure, {n} thread{'s' if n > 1 else ''}": lambda _, n=n: run_plain(

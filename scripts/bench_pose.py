@@ -26,7 +26,7 @@ def measure_speed(args: argparse.Namespace) -> dict:
 
     from mtn_core.data.split import load_split
     from mtn_core.device import setup_device
-    from mtn_core.models.checkpoint import network_weights, save_checkpoint
+    from mtn_core.models.checkpoint import load_checkpoint, network_weights, save_checkpoint
     from mtn_core.pose.config import PoseModelConfig
     from mtn_core.pose.export import export_pose
     from mtn_core.pose.maps import MapOptions, write_pose_maps
@@ -46,10 +46,11 @@ def measure_speed(args: argparse.Namespace) -> dict:
             ckpt = folder / "pose.ckpt"
             meta = {"kind": "pose", "model": config.model_dump(mode="json")}
             save_checkpoint(ckpt, network_weights(PoseEstNet(config)), meta)
-        export_pose(ckpt, folder / "export", ["ONNX"], device)
+        checkpoint = load_checkpoint(ckpt)
+        export_pose(checkpoint, folder / "export", ["ONNX"], device)
         rates = {}
         for label, predictor in (
-            ("MindSpore graph", load_predictor(ckpt)),
+            ("MindSpore graph", load_predictor(checkpoint)),
             ("onnxruntime", OnnxPredictor(folder / "export" / "PoseEstNet.onnx")),
         ):
             outcome = write_pose_maps(
@@ -77,6 +78,7 @@ def measure_payoff(args: argparse.Namespace) -> dict:
     from mtn_core.config import load_config
     from mtn_core.device import setup_device
     from mtn_core.files import sha256_of
+    from mtn_core.models.checkpoint import load_checkpoint
     from mtn_core.pose.config import PoseConfig
     from mtn_core.pose.evaluate import evaluate_pose_into_run
     from mtn_core.pose.maps import write_pose_maps
@@ -104,7 +106,7 @@ def measure_payoff(args: argparse.Namespace) -> dict:
         minutes = (time.monotonic() - started) / 60
         print(f"{args.pose_recipe}: trained in {minutes:.1f} minutes")
     ckpt = args.pose_ckpt or pose_run / "ckpt" / "last.ckpt"
-    predictor = load_predictor(ckpt)
+    predictor = load_predictor(load_checkpoint(ckpt))
     options = load_config(args.pose_recipe, {"eval.flip_test": args.flip_test}, PoseConfig).eval
     result = evaluate_pose_into_run(
         predictor, ckpt, test, args.out / "pose-eval", options, overwrite=args.overwrite
@@ -135,6 +137,7 @@ def measure_real(args: argparse.Namespace) -> dict:
     from mtn_core.config import load_config
     from mtn_core.device import setup_device
     from mtn_core.files import sha256_of
+    from mtn_core.models.checkpoint import load_checkpoint
     from mtn_core.pose.maps import write_pose_maps
     from mtn_core.pose.payoff import compare_variants, list_variants
     from mtn_core.pose.predict import load_predictor
@@ -145,7 +148,7 @@ def measure_real(args: argparse.Namespace) -> dict:
     predicted = args.out / "predicted"
     write_pose_maps(
         args.real,
-        load_predictor(args.pose_ckpt),
+        load_predictor(load_checkpoint(args.pose_ckpt)),
         sha256_of(args.pose_ckpt),
         out=predicted,
         progress=False,

@@ -11,6 +11,7 @@ writes and packs in a temporary folder.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import resource
@@ -58,10 +59,11 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
     """One row: seconds a step in the loop and bare, and the process's peak memory."""
     from mtn_core.config import load_config
     from mtn_core.device import setup_device
-    from mtn_core.engine.multitask import MultiTaskTask, load_training
+    from mtn_core.engine.multitask import MultiTaskTask, open_training
     from mtn_core.engine.optim import learning_rates
     from mtn_core.engine.step import TrainStep
-    from mtn_core.engine.train import fit
+    from mtn_core.engine.train import TrainingLoop
+    from mtn_core.runs import RunFolder
 
     heatmaps, segments = INPUTS[inputs]
     overrides = {
@@ -76,7 +78,7 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
     }
     config = load_config(args.recipe, overrides)
     device = setup_device("CPU")
-    task = MultiTaskTask(config, load_training([root], config), None, device)
+    task = MultiTaskTask(config, open_training([root], config), None, device)
     steps_per_epoch = len(task.loader)
     task.loader.set_epoch(0)
     fixed = task.inputs(next(iter(task.loader)))
@@ -103,8 +105,10 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
     bare_seconds = bare(WARM_UP, args.steps)
     task.loader = FewBatches(task.loader, WARM_UP + args.steps + 1)
     with tempfile.TemporaryDirectory() as folder:
-        fit(task, task.config, Path(folder), device)
-        log = pd.read_csv(Path(folder) / "train.csv")
+        run = RunFolder(folder)
+        with contextlib.closing(TrainingLoop(task, task.config, run, device)) as loop:
+            loop.run()
+        log = run.read_train_log()
         # The last step's end is not seen from outside: the loop's periods are those between steps.
         periods = np.diff(task.loader.given[WARM_UP:])
         save_s = _time_save(task, step, Path(folder))

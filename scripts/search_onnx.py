@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from mtn_core.errors import MtnError
-from mtn_core.predict.onnx_crop import OnnxCropEmbedder
+from mtn_core.predict.crop import CropEmbedder, check_same_network
+from mtn_core.predict.onnx import OnnxModel
 from mtn_core.results.search import search
 
 
@@ -20,7 +21,9 @@ def main() -> int:
     parser.add_argument("--top", type=int, default=20, help="answers (20)")
     args = parser.parse_args()
     try:
-        embedder = OnnxCropEmbedder(args.onnx_path)
+        model = OnnxModel(args.onnx_path)
+        check_same_network(model, args.onnx_path, args.run)
+        embedder = CropEmbedder(model)
         print(search(args.run, args.image, embed=embedder.embed, top=args.top).format_table())
     except (MtnError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

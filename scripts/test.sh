@@ -7,4 +7,5 @@ bash scripts/install.sh dev
 export PATH="$PWD/.venv/bin:$PATH" GLOG_v=${GLOG_v:-3}
 ruff check .
 ruff format --check .
+mypy
 exec python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -61,3 +62,37 @@ def cell_by_cell(request):
     ms.set_context(mode=ms.PYNATIVE_MODE)
     yield
     ms.set_context(mode=mode)
+
+
+@pytest.fixture(scope="session")
+def fake_run():
+    """Made-up run folders, see ``tests/fake_run.py``."""
+    spec = importlib.util.spec_from_file_location("fake_run", REPOSITORY / "tests" / "fake_run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def write_run(fake_run):
+    """Writes a made-up run folder."""
+    return fake_run.write_run
+
+
+@pytest.fixture(scope="session")
+def run_dir(write_run, tmp_path_factory):
+    """A run with drawn crops; read-only for the tests."""
+    return write_run(tmp_path_factory.mktemp("run") / "runs" / "good")
+
+
+@pytest.fixture(scope="session")
+def other_run_dir(write_run, run_dir):
+    """A worse run on the same data; read-only for the tests."""
+    data = run_dir.parent / "data"
+    return write_run(run_dir.parent / "worse", root=data, seed=1, spread=2.0)
+
+
+@pytest.fixture(scope="session")
+def markup_name(fake_run):
+    """A crop's file name that is full of markup."""
+    return fake_run.MARKUP_NAME

@@ -65,13 +65,14 @@ def run_report(args: argparse.Namespace) -> int:
 
 def _write_attention(args: argparse.Namespace) -> None:
     from mtn_core.device import setup_device
+    from mtn_core.models.checkpoint import load_checkpoint
     from mtn_core.predict.attention import write_run_attention
     from mtn_core.predict.crop import find_checkpoint
 
     setup_device("CPU")
     for run in args.runs:
-        ckpt_path = args.ckpt_path or find_checkpoint(run)
-        print(f"attention maps: {write_run_attention(run, ckpt_path, root=args.root)}")
+        checkpoint = load_checkpoint(args.ckpt_path or find_checkpoint(run))
+        print(f"attention maps: {write_run_attention(run, checkpoint, root=args.root)}")
 
 
 def run_search(args: argparse.Namespace) -> int:
@@ -85,10 +86,15 @@ def run_search(args: argparse.Namespace) -> int:
 
     def embed(image: Path):
         from mtn_core.device import setup_device
-        from mtn_core.predict.crop import CropEmbedder, find_checkpoint
+        from mtn_core.models.checkpoint import load_checkpoint
+        from mtn_core.predict.crop import CropEmbedder, check_same_network, find_checkpoint
+        from mtn_core.predict.mindspore import MindSporeBackend
 
         device = setup_device(args.device_target, args.device_id)
-        return CropEmbedder(args.ckpt_path or find_checkpoint(args.run_dir), device).embed(image)
+        path = args.ckpt_path or find_checkpoint(args.run_dir)
+        backend = MindSporeBackend.of_checkpoint(load_checkpoint(path), device)
+        check_same_network(backend, path, args.run_dir)
+        return CropEmbedder(backend).embed(image)
 
     result = search(args.run_dir, args.image, embed=embed, top=args.top, metric=args.metric)
     if args.format == "html":
@@ -109,8 +115,8 @@ def run_search(args: argparse.Namespace) -> int:
 
 def _write_search_page(result, args: argparse.Namespace) -> Path:
     from mtn_core.report.search_page import write_search_page
-    from mtn_core.report.sources import find_run_root
+    from mtn_core.runs import RunFolder
     from mtn_core.viz.crops import CropSource
 
-    crops = CropSource(args.root or find_run_root(args.run_dir))
+    crops = CropSource(args.root or RunFolder(args.run_dir).data_roots())
     return write_search_page(result, crops, args.out)

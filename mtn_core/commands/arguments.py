@@ -1,8 +1,11 @@
 """Arguments that several commands share, with the seed's spelling."""
 
 import argparse
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+
+from mtn_core.data.layout import SPLITS
 
 DEVICE_TARGETS = ("CPU", "GPU", "Ascend")
 _TRUE = ("true", "1", "yes", "y", "t")
@@ -27,6 +30,40 @@ def add_boolean(
     )
 
 
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers within limits, for ``type=``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+        if value < least or (most is not None and value > most):
+            limits = f"{least} or more" if most is None else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"expected {limits}, got {value}")
+        return value
+
+    return parse
+
+
+positive = whole_number(1)
+
+
+def add_splits(parser: argparse.ArgumentParser) -> None:
+    """Add ``--splits``: some of train, query and test."""
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
+
+
+def add_batch_size(parser: argparse.ArgumentParser, default: int = 32) -> None:
+    """Add ``--batch_size``."""
+    parser.add_argument(
+        "--batch_size",
+        type=whole_number(1, 4096),
+        default=default,
+        help=f"images a run (default: {default})",
+    )
+
+
 def add_root(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add ``--root``: the folder that holds ``veri/``."""
     text = "the folder that holds veri/"
@@ -41,7 +78,7 @@ def add_root(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
 def add_device(parser: argparse.ArgumentParser, default: str | None = "CPU") -> None:
     """Add ``--device_target`` and ``--device_id``."""
     parser.add_argument("--device_target", choices=DEVICE_TARGETS, default=default)
-    parser.add_argument("--device_id", type=int, default=0)
+    parser.add_argument("--device_id", type=whole_number(0), default=0)
 
 
 def add_maps(parser: argparse.ArgumentParser) -> None:

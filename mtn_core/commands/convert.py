@@ -39,11 +39,12 @@ def _run(args: argparse.Namespace) -> int:
     check_out(args.out, overwrite=args.overwrite)
     arrays = read_state_dict(args.pth_path)
     if is_posenet(arrays):
-        conversion = convert_pose_state_dict(arrays, args.pth_path.name)
-        save_converted_pose(conversion, args.out, args.pth_path)
+        pose = convert_pose_state_dict(arrays, args.pth_path.name)
+        save_converted_pose(pose, args.out, args.pth_path)
+        print(pose.report.to_text())
     else:
         conversion = convert_state_dict(arrays, args.pth_path.name)
         save_converted(conversion, args.out, args.pth_path)
-    print(conversion.report.to_text())
+        print(conversion.report.to_text())
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB)")
     return 0

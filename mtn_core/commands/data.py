@@ -3,10 +3,16 @@
 import argparse
 from pathlib import Path
 
-from mtn_core.commands.arguments import add_boolean, add_root
+from mtn_core.commands.arguments import (
+    add_boolean,
+    add_root,
+    add_splits,
+    positive,
+    whole_number,
+)
+from mtn_core.config import MAX_SEED
 
 SYNTH_SIZES = ("smoke", "demo", "bench")
-_SPLITS = ("train", "query", "test")
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -23,8 +29,8 @@ def _register_synth(subparsers) -> None:
     parser = subparsers.add_parser("synth", help="write SynthVeRi, the synthetic data set")
     add_root(parser)
     parser.add_argument("--size", choices=SYNTH_SIZES, default="smoke")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=_positive, help="processes (default: all cores)")
+    parser.add_argument("--seed", type=whole_number(0, MAX_SEED), default=0)
+    parser.add_argument("--workers", type=positive, help="processes (default: all cores)")
     _add_overwrite(parser)
     parser.set_defaults(run=run_synth)
 
@@ -34,7 +40,7 @@ def _register_check(subparsers) -> None:
     add_root(parser)
     for flag, what in (("heatmapaware", "heatmaps"), ("segmentaware", "segments")):
         add_boolean(parser, flag, f"demand {what} (default: check them where their folder is)")
-    parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=list(_SPLITS))
+    add_splits(parser)
     parser.add_argument("--fast", action="store_true", help="do not open images and maps")
     parser.set_defaults(run=run_check)
 
@@ -42,8 +48,8 @@ def _register_check(subparsers) -> None:
 def _register_pack(subparsers) -> None:
     parser = subparsers.add_parser("pack", help="pack images and maps for fast reading")
     add_root(parser)
-    parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=list(_SPLITS))
-    parser.add_argument("--rows_per_shard", type=_positive, default=4096)
+    add_splits(parser)
+    parser.add_argument("--rows_per_shard", type=positive, default=4096)
     _add_overwrite(parser)
     parser.set_defaults(run=run_pack)
 
@@ -53,8 +59,8 @@ def _register_draw_pose(subparsers) -> None:
         "draw-pose", help="draw heatmaps and segments from the label files' keypoints"
     )
     add_root(parser)
-    parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=list(_SPLITS))
-    parser.add_argument("--workers", type=_positive)
+    add_splits(parser)
+    parser.add_argument("--workers", type=positive)
     _add_overwrite(parser)
     parser.set_defaults(run=run_draw_pose)
 
@@ -84,7 +90,7 @@ def _register_prepare(subparsers) -> None:
         "--csv", type=Path, help="table with name, pid and any of camid, color_id, type_id, split"
     )
     parser.add_argument("--test_share", type=float, default=0.5, help="share of ids to test with")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole_number(0, MAX_SEED), default=0)
     parser.add_argument("--skip_bad", action="store_true", help="leave unusable files out")
     _add_placing(parser)
     parser.set_defaults(run=run_prepare)
@@ -97,13 +103,6 @@ def _add_overwrite(parser: argparse.ArgumentParser) -> None:
 def _add_placing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--copy", action="store_true", help="copy images instead of linking them")
     _add_overwrite(parser)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
-    return value
 
 
 def run_synth(args: argparse.Namespace) -> int:
@@ -124,7 +123,7 @@ def run_synth(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """``mtn check``."""
-    from mtn_core.data.split import check_dataset
+    from mtn_core.data.check import check_dataset
 
     report = check_dataset(
         args.root,

@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from mtn_core.commands.arguments import add_boolean, add_device, add_maps, add_out, add_root
+from mtn_core.commands.arguments import (
+    add_batch_size,
+    add_boolean,
+    add_device,
+    add_maps,
+    add_out,
+    add_root,
+    positive,
+)
 
 FILE_FORMATS = ("MINDIR", "ONNX", "AIR")
 
@@ -42,7 +50,7 @@ def _register_export(subparsers) -> None:
     add_boolean(parser, "pixels", "also an ONNX file that takes uint8 pixels and maps", False)
     add_boolean(parser, "float16", "also an ONNX file in float16", False)
     add_boolean(parser, "int8", "also an ONNX file in int8; needs --root", False)
-    _add_batch_size(parser)
+    add_batch_size(parser)
     parser.set_defaults(run=run_export)
 
 
@@ -55,7 +63,7 @@ def _register_eval_onnx(subparsers) -> None:
     add_out(parser)
     add_device(parser)
     add_maps(parser)
-    _add_batch_size(parser)
+    add_batch_size(parser)
     parser.set_defaults(run=run_eval_onnx)
 
 
@@ -108,13 +116,9 @@ def _register_to_lite(subparsers) -> None:
         required=True,
         help="ascend_310_infer/out/convert, or converter_lite of a Lite release",
     )
-    parser.add_argument("--batch", type=int, default=1, help="images a prediction")
+    parser.add_argument("--batch", type=positive, default=1, help="images a prediction")
     parser.add_argument("--out", type=Path, required=True, help=".mindir file to write")
     parser.set_defaults(run=run_to_lite)
-
-
-def _add_batch_size(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch_size", type=int, default=32, help="images a run (default: 32)")
 
 
 def refuse_other_flags(args: argparse.Namespace) -> None:
@@ -140,15 +144,16 @@ def run_export(args: argparse.Namespace) -> int:
         )
     from mtn_core.device import setup_device
     from mtn_core.export.exporter import ExportOptions, export_checkpoint
-    from mtn_core.pose.export import export_pose, is_pose_checkpoint
-    from mtn_core.predict.onnx import check_batch_size
+    from mtn_core.models.checkpoint import load_checkpoint
+    from mtn_core.pose.config import KIND
+    from mtn_core.pose.export import export_pose
 
-    check_batch_size(args.batch_size)
     device = setup_device(args.device_target, args.device_id)
-    if is_pose_checkpoint(args.ckpt_path):
+    checkpoint = load_checkpoint(args.ckpt_path)
+    if checkpoint.facts.kind == KIND:
         refuse_other_flags(args)
         export_pose(
-            args.ckpt_path,
+            checkpoint,
             args.out,
             args.file_format,
             device,
@@ -159,7 +164,7 @@ def run_export(args: argparse.Namespace) -> int:
         return 0
     options = ExportOptions(args.pixels, args.float16, args.int8, args.root, args.batch_size)
     export_checkpoint(
-        args.ckpt_path,
+        checkpoint,
         args.out,
         args.file_format,
         device,
@@ -175,19 +180,20 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_eval_onnx(args: argparse.Namespace) -> int:
     """Handle `mtn eval-onnx`."""
-    from mtn_core.predict.onnx import check_batch_size
-    from mtn_core.predict.onnx_eval import evaluate_onnx_into_run
+    from mtn_core.predict.backend import check_maps
+    from mtn_core.predict.evaluate import evaluate_into_run, open_evaluation
+    from mtn_core.predict.onnx import OnnxModel
 
-    check_batch_size(args.batch_size)
-    result = evaluate_onnx_into_run(
-        args.onnx_path,
-        args.root,
+    model = OnnxModel(args.onnx_path, device_target=args.device_target, device_id=args.device_id)
+    check_maps(model.model, args.onnx_path, heatmaps=args.heatmapaware, segments=args.segmentaware)
+    result = evaluate_into_run(
+        model,
+        open_evaluation(args.root, model.model),
         args.out,
-        device_target=args.device_target,
-        device_id=args.device_id,
-        batch_size=args.batch_size,
-        heatmaps=args.heatmapaware,
-        segments=args.segmentaware,
+        command="eval-onnx",
+        checkpoint=args.onnx_path,
+        device={"target": args.device_target, "device_id": args.device_id},
+        overrides={"eval.batch_size": args.batch_size},
         overwrite=args.overwrite,
     )
     print(result.format_table())
@@ -197,10 +203,13 @@ def run_eval_onnx(args: argparse.Namespace) -> int:
 def run_preprocess(args: argparse.Namespace) -> int:
     """Handle `mtn preprocess`."""
     from mtn_core.export.preprocess import check_inputs, write_inputs
-    from mtn_core.predict.model_json import check_flags, load_spec
+    from mtn_core.predict.backend import check_maps
+    from mtn_core.predict.model_json import load_spec
 
     spec = load_spec(args.mindir_path)
-    check_flags(spec, args.mindir_path, heatmaps=args.heatmapaware, segments=args.segmentaware)
+    check_maps(
+        spec.network, args.mindir_path, heatmaps=args.heatmapaware, segments=args.segmentaware
+    )
     if args.reuse:
         counts = check_inputs(spec, args.root, args.result_dir, args.label_dir)
     else:

@@ -4,11 +4,17 @@ import argparse
 import os
 from pathlib import Path
 
-from mtn_core.commands.arguments import add_boolean, add_device, add_out, add_root
-from mtn_core.config import load_config, parse_overrides, recipe_names
+from mtn_core.commands.arguments import (
+    add_batch_size,
+    add_boolean,
+    add_device,
+    add_out,
+    add_root,
+    add_splits,
+)
+from mtn_core.config import load_config, parse_overrides, recipe_names, validate
+from mtn_core.data.layout import SPLITS
 from mtn_core.pose.config import PoseConfig, PoseEvalConfig
-
-_SPLITS = ("train", "query", "test")
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -37,7 +43,7 @@ def _register_train(subparsers) -> None:
         help=f"{', '.join(recipe_names(PoseConfig))}, or a .yaml file (default: pose)",
     )
     parser.add_argument("--eval_root", type=Path, help="root to measure PCK on (default: first)")
-    parser.add_argument("--eval_split", choices=_SPLITS, default="test")
+    parser.add_argument("--eval_split", choices=SPLITS, default="test")
     parser.add_argument("--eval_annotations", type=Path, help="measure PCK on this file instead")
     parser.add_argument("--eval_images", type=Path, help="folder of the images it names")
     parser.add_argument(
@@ -66,13 +72,13 @@ def _register_eval(subparsers) -> None:
         "eval-pose", help="measure how many keypoints PoseEstNet finds (PCK)"
     )
     parser.add_argument("--root", type=Path, help="the folder that holds veri/")
-    parser.add_argument("--split", choices=_SPLITS, default="test")
+    parser.add_argument("--split", choices=SPLITS, default="test")
     _add_annotations(parser, several=False)
     _add_model(parser)
     add_out(parser)
     add_device(parser)
     _add_decoding(parser)
-    _add_batch_size(parser, 32)
+    add_batch_size(parser, 32)
     parser.add_argument(
         "--thresholds",
         type=float,
@@ -92,10 +98,10 @@ def _register_trans(subparsers) -> None:
     parser.add_argument(
         "--out", type=Path, help="another root to write into, with the images linked"
     )
-    parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=list(_SPLITS))
+    add_splits(parser)
     add_device(parser)
     _add_decoding(parser)
-    _add_batch_size(parser, 16)
+    add_batch_size(parser, 16)
     parser.add_argument(
         "--pack", action="store_true", help="write packs in place of 49 JPEG files an image"
     )
@@ -110,9 +116,11 @@ def _add_annotations(parser: argparse.ArgumentParser, *, several: bool) -> None:
         ("annotations", "CSV: name, width, height, (x, y, visible) x 36"),
         ("images", "folder of the images that it names"),
     ):
-        options = {"action": "append", "default": []} if several else {}
-        suffix = "; may be repeated" if several else ""
-        parser.add_argument(f"--{name}", type=Path, help=text + suffix, **options)
+        if several:
+            help = f"{text}; may be repeated"
+            parser.add_argument(f"--{name}", type=Path, help=help, action="append", default=[])
+        else:
+            parser.add_argument(f"--{name}", type=Path, help=text)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -124,19 +132,6 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
     add_boolean(parser, "flip_test", "average with the mirrored crop's prediction", False)
     add_boolean(parser, "refine", "quarter-pixel refinement (default: True)", True)
-
-
-def _add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
-    parser.add_argument(
-        "--batch_size", type=_positive, default=default, help=f"images a run (default: {default})"
-    )
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
-    return value
 
 
 def run_train_pose(args: argparse.Namespace) -> int:
@@ -216,15 +211,16 @@ def run_eval_pose(args: argparse.Namespace) -> int:
         pose_set = load_pose_split(args.root, args.split)
     else:
         pose_set = load_pose_annotations(args.annotations, args.images)
-    try:
-        options = PoseEvalConfig(
-            batch_size=args.batch_size,
-            flip_test=args.flip_test,
-            refine=args.refine,
-            thresholds=tuple(args.thresholds),
-        )
-    except ValueError as error:
-        raise ConfigError(f"--thresholds must be positive and ascend: {args.thresholds}") from error
+    options = validate(
+        PoseEvalConfig,
+        {
+            "batch_size": args.batch_size,
+            "flip_test": args.flip_test,
+            "refine": args.refine,
+            "thresholds": tuple(args.thresholds),
+        },
+        "--thresholds",
+    )
     predictor, model_path = _load_predictor(args)
 
     from mtn_core.pose.evaluate import evaluate_pose_into_run
@@ -272,7 +268,8 @@ def _load_predictor(args: argparse.Namespace):
         return predictor, args.onnx_path
 
     from mtn_core.device import setup_device
+    from mtn_core.models.checkpoint import load_checkpoint
     from mtn_core.pose.predict import load_predictor
 
     setup_device(args.device_target, args.device_id)
-    return load_predictor(args.ckpt_path), args.ckpt_path
+    return load_predictor(load_checkpoint(args.ckpt_path)), args.ckpt_path

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from mtn_core.commands.arguments import add_boolean, add_device, add_maps, add_out, add_root
-from mtn_core.config import Config, load_config, parse_overrides, recipe_names
+from mtn_core.config import Config, load_config, parse_overrides, recipe_names, with_overrides
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -112,27 +112,42 @@ def run_train(args: argparse.Namespace) -> int:
 def run_eval(args: argparse.Namespace) -> int:
     """Handle `mtn eval`."""
     from mtn_core.device import setup_device
-    from mtn_core.predict.evaluate import evaluate_into_run, write_baselines
+    from mtn_core.models.checkpoint import load_checkpoint
+    from mtn_core.predict.backend import check_maps
+    from mtn_core.predict.evaluate import (
+        evaluate_into_run,
+        evaluation_config,
+        open_evaluation,
+        write_baselines,
+    )
+    from mtn_core.predict.mindspore import MindSporeBackend, untrained_backend
 
     device = setup_device(args.device_target, args.device_id, distribute=args.distribute)
+    overrides = parse_overrides(args.set)
+    checkpoint = load_checkpoint(args.ckpt_path)
+    model = checkpoint.model_config
+    check_maps(model, args.ckpt_path, heatmaps=args.heatmapaware, segments=args.segmentaware)
+    evaluation = open_evaluation(args.root, model)
+    backend = MindSporeBackend.of_checkpoint(checkpoint, device)
     result = evaluate_into_run(
-        args.ckpt_path,
-        args.root,
+        backend,
+        evaluation,
         args.out,
-        device,
-        heatmaps=args.heatmapaware,
-        segments=args.segmentaware,
-        overrides=parse_overrides(args.set),
+        checkpoint=args.ckpt_path,
+        device=device.to_dict(),
+        overrides=overrides,
         overwrite=args.overwrite,
     )
     if device.is_main:
         print(result.format_table())
     if args.baselines:
         from mtn_core.report.verdict import list_baselines
-        from mtn_core.runs import read_run_config
 
-        config, _ = read_run_config(args.out)
-        baselines = write_baselines(config, args.root, args.out, device)
+        config = evaluation_config(backend, overrides)
+        if checkpoint.facts.seed is not None:
+            config = with_overrides(config, {"train.seed": checkpoint.facts.seed})
+        untrained = untrained_backend(config, device)
+        baselines = write_baselines(untrained, evaluation, args.out, config.eval)
         if device.is_main:
             for name, score in list_baselines({n: b["mAP"] for n, b in baselines.items()}):
                 print(f"Baseline, {name}: mAP {score:.2%}")

@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
-import yaml
-
-from mtn_core.commands.arguments import add_device
+from mtn_core.commands.arguments import add_device, positive, whole_number
+from mtn_core.strict_yaml import parse_yaml
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -46,13 +45,15 @@ def _register_launch(subparsers) -> None:
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=1, help="processes of the whole job")
-    parser.add_argument("--local_workers", type=int, help="processes on this machine (all)")
+    parser.add_argument("--workers", type=positive, default=1, help="processes of the whole job")
+    parser.add_argument("--local_workers", type=positive, help="processes on this machine (all)")
     parser.add_argument("--master_addr", default="127.0.0.1", help="machine with node rank 0")
     parser.add_argument(
-        "--master_port", type=int, help="a free port there (one machine: any; several: 8118)"
+        "--master_port",
+        type=whole_number(1, 65535),
+        help="a free port there (one machine: any; several: 8118)",
     )
-    parser.add_argument("--node_rank", type=int, default=0, help="this machine's place")
+    parser.add_argument("--node_rank", type=whole_number(0), default=0, help="this machine's place")
     parser.add_argument("--rank_table_file", type=Path, help="Ascend rank table")
 
 
@@ -92,7 +93,7 @@ def run_workbook_command(args: argparse.Namespace) -> int:
         root=args.root,
         only=args.only,
         cluster=_cluster(args),
-        parameters={name: yaml.safe_load(value) for name, value in args.parameter},
+        parameters={n: parse_yaml(value, f"-p {n} {value}") for n, value in args.parameter},
         device_target=args.device_target,
         overwrite=args.overwrite,
         echo=lambda line: print(line, flush=True),

@@ -14,7 +14,7 @@ from mtn_core.config import ModelConfig
 from mtn_core.convert.names import BACKBONE, match_names
 from mtn_core.convert.read import read_state_dict
 from mtn_core.errors import CheckpointError, RunFolderError, first_offenders
-from mtn_core.files import sha256_of
+from mtn_core.files import refuse_existing, sha256_of
 from mtn_core.models.checkpoint import save_checkpoint
 from mtn_core.models.densenet import NUM_FEATURES, RGB_CHANNELS, DenseNet121
 from mtn_core.models.multitask import KEYPOINT_VALUES, MultiTaskNet
@@ -146,8 +146,9 @@ def check_out(out: str | Path, *, overwrite: bool = False) -> None:
     out = Path(out)
     if out.suffix != ".ckpt":
         raise CheckpointError(f"the output must be named .ckpt, got {out}")
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise RunFolderError(f"{out} exists; choose another name for --out, or use --overwrite")
+    if out.is_dir():
+        raise RunFolderError(f"{out} is a folder; give a name for the checkpoint")
+    refuse_existing(out, overwrite=overwrite)
 
 
 def save_converted(conversion: Conversion, out: str | Path, source: str | Path) -> None:

@@ -17,7 +17,6 @@ from mtn_core.convert.names import BACKBONE, canonical_name
 from mtn_core.errors import CheckpointError
 from mtn_core.models.checkpoint import load_weights
 from mtn_core.models.densenet import BLOCK_LAYERS, DenseNet121
-from mtn_core.models.multitask import MultiTaskNet
 
 TOLERANCE = 1e-4
 COLUMNS = ["stage", "shape", "largest_value", "largest_difference"]
@@ -93,7 +92,7 @@ def compare_backbones(
         values.
 
     Raises:
-        ValueError: A stage has another shape.
+        CheckpointError: A stage has another shape.
     """
     converted.set_train(False)
     x = ms.Tensor(image_stack)
@@ -104,32 +103,6 @@ def compare_backbones(
     # The stages were called one by one; the network itself must chain them the same way.
     whole = converted(ms.Tensor(image_stack)).asnumpy()
     rows.append(_row("whole", expected["norm5"], whole))
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def compare_outputs(
-    expected: Mapping[str, np.ndarray],
-    converted: MultiTaskNet,
-    image_stack: np.ndarray,
-    keypoints: np.ndarray,
-) -> pd.DataFrame:
-    """Compare the outputs of the whole network; columns as above.
-
-    Args:
-        expected: The original's outputs: ``id_logits``, ``embedding`` and, where it has them,
-            ``color_logits``, ``type_logits``.
-        converted: The same weights, converted.
-        image_stack: ``(N, C, H, W)`` float32.
-        keypoints: ``(N, 108)`` float32.
-    """
-    converted.set_train(False)
-    outputs = converted(ms.Tensor(image_stack), ms.Tensor(keypoints))
-    names = ("id_logits", "color_logits", "type_logits", "embedding")
-    rows = [
-        _row(name, expected[name], output.asnumpy())
-        for name, output in zip(names, outputs, strict=True)
-        if name in expected
-    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -147,5 +120,5 @@ def _stages(network: DenseNet121) -> Iterator[tuple[str, Callable[[ms.Tensor], m
 
 def _row(name: str, expected: np.ndarray, got: np.ndarray) -> list[object]:
     if expected.shape != got.shape:
-        raise ValueError(f"{name}: the original gives {expected.shape}, converted {got.shape}")
+        raise CheckpointError(f"{name}: the original gives {expected.shape}, converted {got.shape}")
     return [name, expected.shape, np.abs(expected).max(), np.abs(expected - got).max()]

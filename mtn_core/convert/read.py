@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.errors import CheckpointError, MissingPackageError, first_offenders
+from mtn_core.errors import CheckpointError, MissingFileError, MissingPackageError, first_offenders
 
 # Where training scripts put the weights when a file holds more than them.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_SAFETENSORS_TYPES = {
+_SAFETENSORS_TYPES: dict[str, np.dtype] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -37,13 +37,15 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         front; floating-point arrays as float32, whole numbers as int64.
 
     Raises:
-        FileNotFoundError: ``path`` is not a file.
+        MissingFileError: ``path`` is not a file.
         CheckpointError: The file is damaged, would run code, or holds no named arrays.
         MissingPackageError: torch is needed and not installed.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"weight file {path} does not exist")
+        if path.is_dir():
+            raise CheckpointError(f"weight file {path} is a folder; give a file in it")
+        raise MissingFileError(f"weight file {path} does not exist")
     arrays = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not arrays:
         raise CheckpointError(f"{path} holds no weights: expected named arrays, got an empty file")

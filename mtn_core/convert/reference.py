@@ -73,7 +73,7 @@ def _forward(arrays: Arrays, image_stack: np.ndarray) -> Iterator[tuple[str, np.
     x = np.maximum(x, 0)
     yield "relu0", x
     x = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
-    x = sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::2, ::2].max((4, 5))
+    x = _windows(x, 3, stride=2).max((4, 5))
     yield "pool0", x
     for block, depth in enumerate(_BLOCK_LAYERS, start=1):
         for layer in range(1, depth + 1):
@@ -100,8 +100,14 @@ def _conv(x: np.ndarray, weight: np.ndarray, stride: int = 1) -> np.ndarray:
     size = weight.shape[-1]
     margin = (size // 2, size // 2)
     x = np.pad(x, ((0, 0), (0, 0), margin, margin))
-    windows = sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
+    windows = _windows(x, size, stride)
     return np.moveaxis(np.tensordot(windows, weight, axes=([1, 4, 5], [1, 2, 3])), -1, 1)
+
+
+def _windows(x: np.ndarray, size: int, stride: int) -> np.ndarray:
+    """``(N, C, h, w, size, size)``: a view of what a filter sees at each of its places."""
+    windows = sliding_window_view(x, (1, 1, size, size))
+    return windows[:, :, ::stride, ::stride, 0, 0]
 
 
 def _norm(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:

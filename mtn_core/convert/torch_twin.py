@@ -1,8 +1,7 @@
-"""The PyTorch original, built small and without torchvision, to check converted weights against.
+"""DenseNet-121 in PyTorch, without torchvision, to check converted weights against.
 
-Parameter names are those of ``torchvision.models.densenet121().features`` and of PAMTRI's
-``MultiTaskNet/torchreid/models``; so its ``state_dict`` is what people have in their files. It is
-imported only where torch is installed, and never trained.
+Parameter names are those of ``torchvision.models.densenet121().features``; so its ``state_dict`` is
+what people have in their files. It is imported only where torch is installed, and never trained.
 """
 
 import copy
@@ -13,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mtn_core.config import ModelConfig
 from mtn_core.errors import CheckpointError, first_offenders
 
 
@@ -63,45 +61,6 @@ def create_features(in_channels: int = 3) -> nn.Sequential:
     return nn.Sequential(OrderedDict(stages))
 
 
-class TorchMultiTaskNet(nn.Module):
-    """PAMTRI's network as its authors wrote it: the same four outputs as ``MultiTaskNet``.
-
-    Args:
-        config: Pooling, neck and last stride must be the defaults, which the original has.
-
-    Source: https://github.com/NVlabs/PAMTRI, MultiTaskNet/torchreid/models.
-    """
-
-    def __init__(self, config: ModelConfig):
-        super().__init__()
-        self.keypoints = config.keypoints
-        self.attributes = config.attributes
-        joined = 1024 + 108 * config.keypoints
-        self.base = create_features(config.in_channels)
-        # The original calls the only hidden layer `fc` when there are no attributes.
-        self.id_layer = "fc_vid" if config.attributes else "fc"
-        self.add_module(self.id_layer, nn.Linear(joined, 1024))
-        self.classifier_vid = nn.Linear(1024, config.num_ids)
-        if config.attributes:
-            self.fc_vcolor = nn.Linear(joined, 512)
-            self.fc_vtype = nn.Linear(joined, 512)
-            self.classifier_vcolor = nn.Linear(512, config.num_colors)
-            self.classifier_vtype = nn.Linear(512, config.num_types)
-
-    def forward(self, x: torch.Tensor, keypoints: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(N, C, H, W) and (N, 108) -> id logits[, colour logits, type logits], embedding."""
-        features = self.base(x)
-        features = F.avg_pool2d(features, features.shape[2:]).flatten(1)
-        if self.keypoints:
-            features = torch.cat([features, keypoints], dim=1)
-        embedding = F.leaky_relu(getattr(self, self.id_layer)(features))
-        logits = [self.classifier_vid(embedding)]
-        if self.attributes:
-            logits.append(self.classifier_vcolor(F.leaky_relu(self.fc_vcolor(features))))
-            logits.append(self.classifier_vtype(F.leaky_relu(self.fc_vtype(features))))
-        return *logits, embedding
-
-
 def load_backbone(features: nn.Sequential, arrays: dict[str, np.ndarray]) -> None:
     """Put weights under torchvision's names, without ``features.``, into ``features``.
 
@@ -126,16 +85,3 @@ def stage_outputs(features: nn.Sequential, image_stack: np.ndarray) -> dict[str,
             x = stage(x)
             outputs[name] = x.numpy()
     return outputs
-
-
-def named_outputs(
-    network: TorchMultiTaskNet, image_stack: np.ndarray, keypoints: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The network's outputs by our names, computed in float64."""
-    network = copy.deepcopy(network).double().eval()
-    names = ["id_logits", "color_logits", "type_logits", "embedding"]
-    if not network.attributes:
-        names = ["id_logits", "embedding"]
-    with torch.no_grad():
-        outputs = network(*(torch.from_numpy(x).double() for x in (image_stack, keypoints)))
-    return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}

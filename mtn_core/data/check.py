@@ -1,43 +1,34 @@
 """Finds what is wrong with a data set before a run finds it: layout, labels, images, pose maps."""
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mtn_core.data.images import decode_map, read_bytes, read_image
 from mtn_core.data.labels import Labels, read_labels
 from mtn_core.data.layout import (
     MAP_KINDS,
     SPLITS,
+    MapKind,
     find_map_folder,
     label_path,
     map_file_names,
     split_folder,
 )
-from mtn_core.data.workers import num_workers_for
+from mtn_core.data.packs.read import find_pack_problem
+from mtn_core.data.presence import (
+    MAP_COUNTS,
+    Problem,
+    find_in_threads,
+    find_missing_images,
+    find_missing_maps,
+    list_names,
+    raise_problems,
+)
+from mtn_core.data.split import load_split
 from mtn_core.errors import DataError, first_offenders
-from mtn_core.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
-
-if TYPE_CHECKING:
-    from mtn_core.data.mixing import MixedSplit
-    from mtn_core.data.split import Split
-
-MAP_COUNTS = {"heatmap": NUM_KEYPOINTS, "segment": NUM_SEGMENTS}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong, and where."""
-
-    path: Path
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.what}"
+from mtn_core.vehicle import COLOR_NAMES, MAP_SIZE, TYPE_NAMES
 
 
 @dataclass(eq=False)
@@ -61,10 +52,7 @@ class CheckReport:
 
     def raise_if_bad(self) -> None:
         """Raise a DataError that names the first five problems, if there are any."""
-        if self.problems:
-            raise DataError(
-                f"{first_offenders([str(p) for p in self.problems])}; see them all with mtn check"
-            )
+        raise_problems(self.problems)
 
     def to_text(self) -> str:
         """Counts, notes and problems as lines for a person."""
@@ -124,22 +112,6 @@ def check_dataset(
     return report
 
 
-def check_needed_files(split: "Split | MixedSplit", *, heatmaps: bool, segments: bool) -> None:
-    """Check that the files a run needs are there, and only those, without opening them.
-
-    Raises:
-        DataError: Names the first five that are missing.
-    """
-    problems: list[Problem] = []
-    for part in split.parts:
-        names = part.frame["name"].tolist()
-        problems += _missing_images(part.folder("image"), names)
-        for kind, needed in zip(MAP_KINDS, (heatmaps, segments), strict=True):
-            if needed:
-                problems += _check_maps(part.folder(kind), names, kind, decode=False)
-    CheckReport(problems).raise_if_bad()
-
-
 def _check_labels(root: str | Path, split: str, report: CheckReport) -> Labels | None:
     path = label_path(root, split)
     try:
@@ -177,11 +149,11 @@ def _check_labels(root: str | Path, split: str, report: CheckReport) -> Labels |
 
 
 def _check_images(folder: Path, names: list[str], report: CheckReport, decode: bool) -> None:
-    missing = _missing_images(folder, names)
+    missing = find_missing_images(folder, names)
     report.problems += missing
     if not folder.is_dir():
         return
-    listed = _listing(folder)
+    listed = list_names(folder)
     extra = sorted(listed - set(names))
     if extra:
         report.notes.append(
@@ -189,42 +161,17 @@ def _check_images(folder: Path, names: list[str], report: CheckReport, decode: b
         )
     if decode:
         present = [folder / n for n in names if n in listed]
-        report.problems += _in_threads(_image_problem, present)
+        report.problems += find_in_threads(_image_problem, present)
 
 
-def _missing_images(folder: Path, names: list[str]) -> list[Problem]:
-    if not folder.is_dir():
-        return [Problem(folder, "folder is missing")]
-    listed = _listing(folder)
-    return [Problem(folder / n, "image does not exist") for n in names if n not in listed]
-
-
-def _check_maps(folder: Path, names: list[str], kind: str, decode: bool) -> list[Problem]:
-    if not folder.is_dir():
-        return [
-            Problem(
-                folder,
-                f"folder is missing, but {kind}s are asked for; "
-                "mtn draw-pose or mtn trans makes it",
-            )
-        ]
-    expected = map_file_names(MAP_COUNTS[kind])
-
-    def problem_of(name: str) -> Problem | None:
-        maps = find_map_folder(folder, name)
-        if not maps.is_dir():
-            return Problem(maps, f"{kind} folder is missing")
-        listed = _listing(maps)
-        if listed != set(expected):
-            missing = sorted(set(expected) - listed)
-            unexpected = sorted(listed - set(expected))
-            parts = [f"{len(listed)} files, expected {len(expected)}"]
-            parts += [f"missing {first_offenders(missing)}"] if missing else []
-            parts += [f"unexpected {first_offenders(unexpected)}"] if unexpected else []
-            return Problem(maps, "; ".join(parts))
-        return _map_problem(maps, expected) if decode else None
-
-    return _in_threads(problem_of, names)
+def _check_maps(folder: Path, names: list[str], kind: MapKind, decode: bool) -> list[Problem]:
+    problems = find_missing_maps(folder, names, kind)
+    if not decode or not folder.is_dir():
+        return problems
+    incomplete = {problem.path for problem in problems}
+    file_names = map_file_names(MAP_COUNTS[kind])
+    whole = [f for f in (find_map_folder(folder, n) for n in names) if f not in incomplete]
+    return problems + find_in_threads(lambda maps: _map_problem(maps, file_names), whole)
 
 
 def _map_problem(folder: Path, file_names: list[str]) -> Problem | None:
@@ -248,9 +195,6 @@ def _image_problem(path: Path) -> Problem | None:
 
 
 def _check_pack(root: str | Path, split: str, report: CheckReport) -> None:
-    from mtn_core.data.packs.read import find_pack_problem
-    from mtn_core.data.split import load_split
-
     try:
         stale = find_pack_problem(load_split(root, split))
     except DataError as error:
@@ -296,15 +240,5 @@ def _check_across(root: str | Path, labels: dict[str, Labels], report: CheckRepo
             )
 
 
-def _listing(folder: Path) -> set[str]:
-    with os.scandir(folder) as entries:  # far quicker than Path.iterdir() on 40,000 files
-        return {entry.name for entry in entries}
-
-
 def _without_path(error: DataError, path: Path) -> str:
     return str(error).removeprefix(f"{path} ")
-
-
-def _in_threads(function, items: Iterable) -> list[Problem]:
-    with ThreadPoolExecutor(num_workers_for(None)) as pool:
-        return [problem for problem in pool.map(function, items) if problem]

@@ -81,7 +81,7 @@ def _fingerprints(split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
         values = small.astype(np.float32).ravel()
         values -= values.mean()
         norm = np.linalg.norm(values)
-        return int.from_bytes(np.packbits(bits).tobytes(), "big"), values / max(norm, 1e-6)
+        return int.from_bytes(np.packbits(bits).tobytes(), "big"), values / max(float(norm), 1e-6)
 
     with ThreadPoolExecutor(num_workers_for(None)) as pool:
         results = list(pool.map(read, rows.tolist()))

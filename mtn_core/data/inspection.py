@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mtn_core.data.split import SPLITS, Split, load_split
+from mtn_core.data.layout import SPLITS
+from mtn_core.data.split import Split, load_split
 from mtn_core.data.workers import num_workers_for
 from mtn_core.vehicle import color_name, type_name
 from mtn_core.viewpoint import estimate_azimuths, viewpoint_names

@@ -53,8 +53,11 @@ def name_problem(name: str) -> str | None:
         return f"name {name!r} is empty or padded with blanks"
     if "/" in name or "\\" in name or ".." in name or "\0" in name:
         return f"name {name!r} has a path in it; expected a plain file name"
-    if camera_of(name) is None:
+    camera = camera_of(name)
+    if camera is None:
         return f"name {name!r} has no camera; expected _cNNN as in 0002_c002_00030600_0.jpg"
+    if camera >= _ID_LIMIT:
+        return f"name {name!r} has camera {camera}, expected a number below {_ID_LIMIT}"
     return None
 
 
@@ -78,7 +81,7 @@ def read_labels(path: str | Path) -> Labels:
     problems: list[tuple[int, str]] = []
     rows: list[tuple[int, list[str]]] = []
     seen: dict[str, int] = {}
-    for number, cells in enumerate(csv.reader(io.StringIO(text)), start=1):
+    for number, cells in enumerate(_read_csv(text, path), start=1):
         if not cells:
             continue
         if len(cells) != NUM_COLUMNS:
@@ -163,6 +166,17 @@ def write_labels(path: str | Path, frame: pd.DataFrame, keypoints: np.ndarray) -
         numbers = [f"{v:.3f}".rstrip("0").rstrip(".") if v else "0" for v in values]
         writer.writerow([row.name, int(row.pid), int(row.color_id), int(row.type_id), *numbers])
     write_text(path, out.getvalue())
+
+
+def _read_csv(text: str, path: Path) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text))
+    try:
+        return list(reader)
+    except csv.Error as error:
+        raise DataError(
+            f"label file {path} cannot be read beyond line {reader.line_num} ({error}); "
+            "is there a quotation mark without its partner?"
+        ) from error
 
 
 def _parse_numbers(

@@ -4,8 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 SPLITS = ("train", "query", "test")
-MAP_KINDS = ("heatmap", "segment")
+GALLERY = "test"  # the layout's name of the gallery
 Kind = Literal["image", "heatmap", "segment"]
+MapKind = Literal["heatmap", "segment"]
+MAP_KINDS: tuple[MapKind, MapKind] = ("heatmap", "segment")
+# What is taken for an image in a folder of crops, in lower case.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def split_folder(root: str | Path, kind: Kind, split: str) -> Path:

@@ -6,14 +6,14 @@ the device. What a batch holds does not depend on the number of workers.
 """
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mtn_core.config import Config, DataConfig, ModelConfig
 from mtn_core.data.buffers import RecycledArrays
-from mtn_core.data.mixing import MixedSplit, row_repeats
 from mtn_core.data.samplers import PKSampler
-from mtn_core.data.source import Sample, open_source
+from mtn_core.data.source import Sample, Source, open_source
+from mtn_core.data.split import Split, row_repeats
 from mtn_core.data.transforms import (
     ENLARGED_MAP_SIZE,
     NO_AUGMENTATION,
@@ -37,10 +37,6 @@ from mtn_core.vehicle import (
     UNKNOWN,
 )
 
-if TYPE_CHECKING:
-    from mtn_core.config import Config, DataConfig, ModelConfig
-    from mtn_core.data.split import Split
-
 Batch = dict[str, np.ndarray]
 Job = tuple[int, np.ndarray]  # step and rows; -1 is padding
 
@@ -50,32 +46,31 @@ class _Loader:
 
     def __init__(
         self,
-        split: "Split | MixedSplit",
-        config: "DataConfig",
-        model: "ModelConfig",
+        source: Source,
+        model: ModelConfig,
         num_workers: int | None,
-        packed: bool,
         batch_size: int,
     ):
-        self.split, self.config, self.model = split, config, model
-        self.num_workers = num_workers_for(num_workers or config.num_workers)
+        for maps in ("heatmaps", "segments"):
+            if getattr(model, maps) and not getattr(source, maps):
+                raise DataError(f"the network needs {maps}; open the source with {maps}=True")
+        split = source.split
+        self.split, self.model, self._source = split, model, source
+        self.num_workers = num_workers_for(num_workers)
         self._colors = _class_index(split, "color_id", model.num_colors)
         self._types = _class_index(split, "type_id", model.num_types)
-        self._source = open_source(
-            split, heatmaps=model.heatmaps, segments=model.segments, packed=packed
-        )
         self._pid_indices = np.full(len(split), -1, np.int32)
         self._prefetcher: Prefetcher | None = None
-        size, maps = model.image_size, (MAP_SIZE, MAP_SIZE)
+        size, map_shape = model.image_size, (MAP_SIZE, MAP_SIZE)
         self._specification = {
             "image": ((batch_size, size, size, 3), np.uint8),
             "keypoints": ((batch_size, 3 * NUM_KEYPOINTS), np.float32),
             "size": ((batch_size, 2), np.int32),  # width and height of the upright crop
         }
         if model.heatmaps:
-            self._specification["heatmaps"] = ((batch_size, NUM_KEYPOINTS, *maps), np.uint8)
+            self._specification["heatmaps"] = ((batch_size, NUM_KEYPOINTS, *map_shape), np.uint8)
         if model.segments:
-            self._specification["segments"] = ((batch_size, NUM_SEGMENTS, *maps), np.uint8)
+            self._specification["segments"] = ((batch_size, NUM_SEGMENTS, *map_shape), np.uint8)
         self._arrays = RecycledArrays(self._specification)
 
     def close(self) -> None:
@@ -171,7 +166,7 @@ class TrainLoader(_Loader):
     bit as it would have.
 
     Args:
-        split: The training split, or several joined by :func:`mtn_core.data.mixing.mix_splits`.
+        source: The training split, opened; several roots are joined by :meth:`Split.join`.
         config: ``ids_per_batch``, ``images_per_id``, ``flip``, ``translation``, ``color_jitter``,
             ``erasing``, ``weights``, ``num_workers``.
         model: ``image_size``, ``heatmaps``, ``segments``, ``num_colors``, ``num_types``.
@@ -179,7 +174,6 @@ class TrainLoader(_Loader):
         rank: This rank.
         rank_size: Number of ranks; each gets whole P x K batches with ids of its own.
         num_workers: Overrides the configuration; None follows the machine.
-        packed: Whether a pack may be used; the batches are the same either way.
 
     Attributes:
         pid_index: ``{pid: class index}``, in the order of sorted pids.
@@ -191,19 +185,18 @@ class TrainLoader(_Loader):
 
     def __init__(
         self,
-        split: "Split | MixedSplit",
+        source: Source,
         *,
-        config: "DataConfig",
-        model: "ModelConfig",
+        config: DataConfig,
+        model: ModelConfig,
         seed: int,
         rank: int = 0,
         rank_size: int = 1,
         num_workers: int | None = None,
-        packed: bool = True,
     ):
-        batch_size = config.ids_per_batch * config.images_per_id
-        super().__init__(split, config, model, num_workers, packed, batch_size)
-        pids = split.frame["pid"].to_numpy()
+        super().__init__(source, model, num_workers or config.num_workers, config.batch_size)
+        self.config = config
+        pids = self.split.frame["pid"].to_numpy()
         self.pid_index = {int(pid): index for index, pid in enumerate(np.unique(pids))}
         self._pid_indices = np.searchsorted(np.unique(pids), pids).astype(np.int32)
         self.seed, self.rank = seed, rank
@@ -214,7 +207,7 @@ class TrainLoader(_Loader):
             seed=seed,
             rank=rank,
             rank_size=rank_size,
-            repeats=row_repeats(split, config.weights),
+            repeats=row_repeats(self.split, config.weights),
         )
         self._epoch = self._start_step = 0
 
@@ -247,14 +240,12 @@ class EvalLoader(_Loader):
     ``rank_size``-th batch, and all have the same number of them.
 
     Args:
-        split: Any split.
-        data: The data configuration; only ``num_workers`` is read.
+        source: Any split, opened.
         model: ``image_size``, ``heatmaps``, ``segments``, ``num_colors``, ``num_types``.
         batch_size: Rows a batch.
         rank: This rank.
         rank_size: Number of ranks.
-        num_workers: Overrides the configuration; None follows the machine.
-        packed: Whether a pack may be used; the batches are the same either way.
+        num_workers: Threads; None follows the machine.
         pid_index: The training loader's map where ``pid_index`` is wanted in the batches.
 
     Raises:
@@ -263,20 +254,19 @@ class EvalLoader(_Loader):
 
     def __init__(
         self,
-        split: "Split | MixedSplit",
+        source: Source,
         *,
-        data: "DataConfig",
-        model: "ModelConfig",
+        model: ModelConfig,
         batch_size: int,
         rank: int = 0,
         rank_size: int = 1,
         num_workers: int | None = None,
         pid_index: dict[int, int] | None = None,
-        packed: bool = True,
     ):
         if batch_size < 1:
             raise DataError(f"`batch_size` must be 1 or more; got {batch_size}")
-        super().__init__(split, data, model, num_workers, packed, batch_size)
+        super().__init__(source, model, num_workers, batch_size)
+        split = source.split
         if pid_index is not None:
             pids = split.frame["pid"].tolist()
             self._pid_indices = np.array([pid_index.get(p, -1) for p in pids], np.int32)
@@ -305,7 +295,7 @@ def _read_maps(
     return read(scratch("read maps", (len(out), size, size)), enlarged=enlarged)
 
 
-def preview_batch(split: "Split | MixedSplit", config: "Config") -> tuple[Batch, list[int]]:
+def preview_batch(split: Split, config: Config) -> tuple[Batch, list[int]]:
     """The first training batch, with every map that the data has, for a look at it.
 
     P and K are lowered where the split has fewer ids.
@@ -325,11 +315,12 @@ def preview_batch(split: "Split | MixedSplit", config: "Config") -> tuple[Batch,
     )
     ids = min(config.data.ids_per_batch, split.frame["pid"].nunique())
     data = config.data.model_copy(update={"ids_per_batch": ids, "weights": None})
-    with TrainLoader(split, config=data, model=model, seed=config.train.seed) as loader:
+    source = open_source(split, heatmaps=model.heatmaps, segments=model.segments)
+    with TrainLoader(source, config=data, model=model, seed=config.train.seed) as loader:
         return next(iter(loader)), list(loader.pid_index)
 
 
-def _class_index(split: "Split | MixedSplit", column: str, num_classes: int) -> np.ndarray:
+def _class_index(split: Split, column: str, num_classes: int) -> np.ndarray:
     """Class ids from 1 to indices from 0; unknown is -1."""
     ids = split.frame[column].to_numpy()
     beyond = ids > num_classes

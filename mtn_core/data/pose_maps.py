@@ -7,7 +7,7 @@ the maps of ``image_S/0002_c002_00030600_0.jpg`` are ``heatmap_S/0002_c002_00030
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
+from mtn_core.data.layout import Kind
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError, first_offenders
 from mtn_core.files import atomic_folder
+from mtn_core.progress import progress_bar
 from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, SEGMENT_KEYPOINTS
 
 if TYPE_CHECKING:
@@ -196,18 +197,6 @@ def write_encoded_maps(folder: str | Path, encoded: Sequence[bytes]) -> None:
             file.write(data)
 
 
-def write_maps(folder: str | Path, name: str, maps: np.ndarray) -> None:
-    """Write an image's maps as ``folder/NAME/00.jpg`` ..., whole or not at all.
-
-    Args:
-        folder: ``heatmap_S`` or ``segment_S``.
-        name: File name of the image; its maps' folder is ``map_folder_name(name)``.
-        maps: (K, S, S) uint8.
-    """
-    with atomic_folder(Path(folder) / map_folder_name(name), overwrite=True) as temporary:
-        write_map_files(temporary, maps)
-
-
 def draw_pose(
     root: str | Path,
     *,
@@ -235,7 +224,8 @@ def draw_pose(
         DataError: A split has no keypoints, or an image cannot be read.
         RunFolderError: A map folder holds something and ``overwrite`` is false.
     """
-    from mtn_core.data.split import SPLITS, load_split
+    from mtn_core.data.layout import SPLITS
+    from mtn_core.data.split import load_split
 
     loaded = [load_split(root, name) for name in splits or SPLITS]
     for split in loaded:
@@ -273,10 +263,11 @@ def _image_sizes(split: "Split") -> np.ndarray:
 def _draw_split(split: "Split", sizes: np.ndarray, *, workers: int, progress: bool) -> None:
     names = [map_folder_name(name) for name in split.frame["name"]]
     with contextlib.ExitStack() as stack:
-        kinds = [("heatmap", draw_heatmaps), ("segment", draw_segments)]
+        kinds: dict[Kind, Callable[[np.ndarray, np.ndarray], np.ndarray]]
+        kinds = {"heatmap": draw_heatmaps, "segment": draw_segments}
         drawn = [
             (stack.enter_context(atomic_folder(split.folder(kind), overwrite=True)), draw)
-            for kind, draw in kinds
+            for kind, draw in kinds.items()
         ]
 
         def write(start: int) -> int:
@@ -289,10 +280,11 @@ def _draw_split(split: "Split", sizes: np.ndarray, *, workers: int, progress: bo
             return len(names[rows])
 
         bar = stack.enter_context(
-            tqdm(
+            progress_bar(
                 total=len(names),
-                desc=f"pose maps {split.name}",
-                disable=None if progress else True,
+                description=f"pose maps {split.name}",
+                unit="image",
+                shown=progress,
             )
         )
         with ThreadPoolExecutor(workers) as pool:

@@ -1,25 +1,20 @@
 """Where the undecoded samples of a split come from: plain folders, or a pack beside them."""
 
-import logging
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from mtn_core.data.check import check_needed_files
 from mtn_core.data.images import decode_map, read_bytes, read_image
 from mtn_core.data.layout import map_file_names
+from mtn_core.data.packs.read import open_pack
+from mtn_core.data.presence import check_needed_files
+from mtn_core.data.split import Split
 from mtn_core.data.transforms import enlarge_maps
 from mtn_core.errors import DataError
 from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mtn_core.data.mixing import MixedSplit
-    from mtn_core.data.split import Split
-
-logger = logging.getLogger(__name__)
 
 
 class Sample(Protocol):
@@ -35,8 +30,8 @@ class Sample(Protocol):
         """``(13, 64, 64) uint8``, or ``(13, 72, 72)`` enlarged; into ``out`` if given."""
 
 
-class Source(Protocol):
-    """Yields the samples of a split in any order that is known beforehand."""
+class Reader(Protocol):
+    """Yields the samples of one split, as loaded, in any order that is known beforehand."""
 
     def samples(self, rows: Sequence[int]) -> Generator[Sample, None, None]:
         """The samples of these rows, in this order; rows may come several times."""
@@ -45,7 +40,7 @@ class Source(Protocol):
 class FolderSample:
     """A sample in the layout's plain files."""
 
-    def __init__(self, split: "Split", row: int):
+    def __init__(self, split: Split, row: int):
         self._split, self._row = split, row
 
     def image(self) -> np.ndarray:
@@ -61,10 +56,10 @@ class FolderSample:
         return _read(self._split.segment_dir(self._row), NUM_SEGMENTS, out, enlarged)
 
 
-class FolderSource:
+class FolderReader:
     """Reads the layout's plain files."""
 
-    def __init__(self, split: "Split"):
+    def __init__(self, split: Split):
         self._split = split
 
     def samples(self, rows: Sequence[int]) -> Generator[FolderSample, None, None]:
@@ -72,23 +67,28 @@ class FolderSource:
         return (FolderSample(self._split, row) for row in rows)
 
 
-class MixedSource:
-    """Reads a mixed split: each row from the source of its part.
+class Source:
+    """An opened split: what a run needs of it is there, and its packs, where it has any, are whole.
 
-    Args:
-        sources: One a part.
-        part_index: ``(N, 2)`` part and row in the part, of every row.
+    Attributes:
+        split: The split.
+        heatmaps: Whether heatmaps can be read.
+        segments: Whether segments can be read.
     """
 
-    def __init__(self, sources: Sequence[Source], part_index: np.ndarray):
-        self._sources, self._part_index = list(sources), part_index
+    def __init__(self, split: Split, readers: Sequence[Reader], *, heatmaps: bool, segments: bool):
+        self.split, self.heatmaps, self.segments = split, heatmaps, segments
+        self._readers = list(readers)
+
+    def __len__(self) -> int:
+        return len(self.split)
 
     def samples(self, rows: Sequence[int]) -> Generator[Sample, None, None]:
-        """The samples of these rows, in this order."""
-        places = self._part_index[np.asarray(rows, np.int64)]
+        """The samples of these rows of the split, in this order; rows may come several times."""
+        places = self.split.part_index[np.asarray(rows, np.int64)]
         streams = [
-            source.samples(places[places[:, 0] == part, 1].tolist())
-            for part, source in enumerate(self._sources)
+            reader.samples(places[places[:, 0] == part, 1].tolist())
+            for part, reader in enumerate(self._readers)
         ]
         try:
             for part in places[:, 0].tolist():
@@ -98,41 +98,40 @@ class MixedSource:
                 stream.close()
 
 
-def open_source(
-    split: "Split | MixedSplit", *, heatmaps: bool, segments: bool, packed: bool = True
-) -> Source:
+def open_source(split: Split, *, heatmaps: bool, segments: bool, packed: bool = True) -> Source:
     """Open the pack of a split where it is present and current, else its folders.
 
     Args:
-        split: One split, or several mixed.
+        split: Any split; of several joined each is opened.
         heatmaps: Whether heatmaps will be read.
         segments: Whether segments will be read.
-        packed: Whether packs may be used.
+        packed: Whether packs may be used. They are read by MindSpore; where it is not installed,
+            the folders serve.
 
     Raises:
         DataError: The files that a run needs are missing, or a pack is damaged.
     """
-    sources: list[Source] = []
-    for part in split.parts:
-        source: Source | None = None
+    packed = packed and find_spec("mindspore") is not None
+    readers: list[Reader] = []
+    for number, part in enumerate(split.parts):
+        reader: Reader | None = None
         if packed:
-            from mtn_core.data.packs.read import open_pack
+            reader = open_pack(part, heatmaps=heatmaps, segments=segments)
+        if reader is None:
+            needed = split.take(split.part_index[:, 0] == number)
+            check_needed_files(needed, heatmaps=heatmaps, segments=segments)
+            reader = FolderReader(part)
+        readers.append(reader)
+    return Source(split, readers, heatmaps=heatmaps, segments=segments)
 
-            source = open_pack(part, heatmaps=heatmaps, segments=segments)
-        if source is None:
-            check_needed_files(part, heatmaps=heatmaps, segments=segments)
-            source = FolderSource(part)
-        sources.append(source)
-    return sources[0] if len(sources) == 1 else MixedSource(sources, split.part_index)
 
-
-def _read(folder: "Path", count: int, out: np.ndarray | None, enlarged: bool) -> np.ndarray:
+def _read(folder: Path, count: int, out: np.ndarray | None, enlarged: bool) -> np.ndarray:
     return (
         enlarge_maps(read_maps(folder, count), out) if enlarged else read_maps(folder, count, out)
     )
 
 
-def read_maps(folder: "Path", count: int, out: np.ndarray | None = None) -> np.ndarray:
+def read_maps(folder: Path, count: int, out: np.ndarray | None = None) -> np.ndarray:
     """Read ``00.jpg`` .. of a map folder to ``(count, 64, 64) uint8``, into ``out`` if given.
 
     Raises:

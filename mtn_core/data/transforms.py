@@ -37,10 +37,21 @@ _thread = threading.local()
 class AugmentationConfig(Protocol):
     """The part of the data configuration that is read here."""
 
-    flip: float
-    translation: float
-    erasing: float
-    color_jitter: float
+    @property
+    def flip(self) -> float:
+        """Share of samples that are mirrored."""
+
+    @property
+    def translation(self) -> float:
+        """Share that is enlarged and cut."""
+
+    @property
+    def erasing(self) -> float:
+        """Share of which a box is erased."""
+
+    @property
+    def color_jitter(self) -> float:
+        """Strength of changes of brightness and contrast."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,8 @@ def draw_augmentation(rng: np.random.Generator, config: AugmentationConfig) -> A
         # Whole pixels of the maps and, but for half a pixel at odd sizes, of the image: cutting
         # maps between their pixels would cost more than decoding the picture.
         steps = ENLARGED_MAP_SIZE - MAP_SIZE
-        shift = tuple(int(d * (steps + 1)) / MAP_SIZE for d in draws[1:3])
+        left, top = (int(d * (steps + 1)) / MAP_SIZE for d in draws[1:3])
+        shift = left, top
     strength = config.color_jitter
     if draws[6] < config.erasing:
         box = _draw_box(*draws[7:])
@@ -112,14 +124,14 @@ def transform_image(
         ``(S, S, 3) uint8``.
     """
     out = np.empty((size, size, 3), np.uint8) if out is None else out
-    plain = augmentation.shift is None
-    if plain and not augmentation.flip and augmentation.lightness == (1, 1):
+    shift = augmentation.shift
+    if shift is None and not augmentation.flip and augmentation.lightness == (1, 1):
         _resize(image, size, out)
     else:
-        large = size if plain else round(size * ENLARGEMENT)
+        large = size if shift is None else round(size * ENLARGEMENT)
         result = _resize(image, large, scratch("resized image", (large, large, 3)))
-        if not plain:
-            left, top = (round(s * size) for s in augmentation.shift)
+        if shift is not None:
+            left, top = (round(s * size) for s in shift)
             result = result[top : top + size, left : left + size]
         if augmentation.lightness != (1, 1):
             result = cv2.LUT(result, _lightness_table(result, *augmentation.lightness))

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 _MOST_BY_DEFAULT = 16
 Job = TypeVar("Job")
@@ -32,7 +32,7 @@ def num_workers_for(requested: int | None) -> int:
     return max(1, min(requested, processors))
 
 
-class Prefetcher:
+class Prefetcher(Generic[Job, Fetched, Result]):
     """Makes results in background threads, in order, a few jobs ahead of whoever takes them.
 
     One thread fetches what each job needs, job after job, because a packed file is read in

@@ -11,10 +11,7 @@ import numpy as np
 from mtn_core.errors import CheckpointError
 from mtn_core.files import atomic_path, write_text
 from mtn_core.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mtn_core.runs import CHECKPOINT_FOLDER
-
-LAST, BEST = "last.ckpt", "best.ckpt"
-_EPOCH_PATTERN = "epoch-*.ckpt"
+from mtn_core.runs import RunFolder
 
 
 class CsvLog:
@@ -48,15 +45,8 @@ class CsvLog:
 class CheckpointKeeper:
     """Writes ``last``, ``best`` and the last K ``epoch-NNN`` checkpoints of a run."""
 
-    def __init__(self, run_dir: Path, keep: int):
-        # Made by the first write: other ranks must not make it before rank 0 claims the run folder.
-        self.folder = run_dir / CHECKPOINT_FOLDER
-        self.keep = keep
-
-    def clear(self) -> None:
-        """Remove an earlier run's checkpoints, so that none of them is taken for this one's."""
-        for path in self.folder.glob("*.ckpt"):
-            path.unlink()
+    def __init__(self, run: RunFolder, keep: int):
+        self.run, self.keep = run, keep
 
     def save(
         self,
@@ -69,14 +59,14 @@ class CheckpointKeeper:
     ) -> None:
         """Write the state; under the epoch's name, too, when the epoch is complete."""
         if not epoch_done:
-            save_checkpoint(self.folder / LAST, weights, meta, state)
+            save_checkpoint(self.run.last_checkpoint, weights, meta, state)
             return
-        path = self.folder / f"epoch-{meta['epoch']:03d}.ckpt"
+        path = self.run.epoch_checkpoint(meta["epoch"])
         save_checkpoint(path, weights, meta, state)
-        _link(path, self.folder / LAST)
+        _link(path, self.run.last_checkpoint)
         if is_best:
-            _link(path, self.folder / BEST)
-        for old in sorted(self.folder.glob(_EPOCH_PATTERN))[: -self.keep]:
+            _link(path, self.run.best_checkpoint)
+        for old in self.run.epoch_checkpoints()[: -self.keep]:
             old.unlink()
 
     def load_latest(self) -> tuple[Checkpoint, list[str]]:
@@ -85,15 +75,16 @@ class CheckpointKeeper:
         Raises:
             CheckpointError: There is none.
         """
-        paths = [self.folder / LAST, *sorted(self.folder.glob(_EPOCH_PATTERN), reverse=True)]
-        problems = []
+        paths = [self.run.last_checkpoint, *reversed(self.run.epoch_checkpoints())]
+        problems: list[str] = []
         for path in paths:
             try:
                 return load_checkpoint(path), problems
             except (CheckpointError, FileNotFoundError) as error:
                 problems.append(str(error))
         raise CheckpointError(
-            f"nothing to resume from in {self.folder}: " + "; ".join(dict.fromkeys(problems))
+            f"nothing to resume from in {self.run.checkpoints}: "
+            + "; ".join(dict.fromkeys(problems))
         )
 
 

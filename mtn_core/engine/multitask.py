@@ -10,23 +10,19 @@ import numpy as np
 from mindspore import nn
 
 from mtn_core.config import Config, with_overrides
+from mtn_core.convert.load import load_pretrained
 from mtn_core.data.pipeline import TrainLoader
-from mtn_core.data.source import open_source
-from mtn_core.data.split import Split, load_split
+from mtn_core.data.source import Source, open_source
+from mtn_core.data.split import Split, load_split, row_repeats
 from mtn_core.device import Device
-from mtn_core.engine.task import Batch, Evaluation
-from mtn_core.engine.train import Progress, fit
-from mtn_core.errors import ConfigError
+from mtn_core.engine.shell import train_into_run
+from mtn_core.engine.task import Batch, Score
+from mtn_core.engine.train import Progress
 from mtn_core.losses import LOSS_PARTS, MultiTaskLoss
+from mtn_core.models.checkpoint import MULTITASK
 from mtn_core.models.multitask import MultiTaskNet
-from mtn_core.predict.evaluate import embed_and_compare, load_evaluation
-from mtn_core.predict.mindspore import Embedder, NetworkOnPixels, batch_inputs
-from mtn_core.runs import (
-    claim_run_folder,
-    describe_environment,
-    read_resumed_config,
-    write_run_context,
-)
+from mtn_core.predict.evaluate import Evaluation, compare, open_evaluation
+from mtn_core.predict.mindspore import MindSporeBackend, NetworkOnPixels, batch_inputs
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +48,13 @@ class MultiTaskTask:
 
     Args:
         config: Resolved configuration; ``model.num_ids`` is set from the training labels.
-        train: Training split, or several joined.
-        evaluation: Query and gallery, or None to train without evaluation.
+        train: Training split, opened; several roots are joined.
+        evaluation: Query and gallery, opened, or None to train without evaluation.
         device: Device and rank.
         pre_ckpt_path: Weights to start from.
     """
 
-    kind = "multitask"
+    kind = MULTITASK
     part_names = LOSS_PARTS
     score_name = "mAP"
     metric_names = ("mAP", "mINP", "rank1", "color_accuracy", "type_accuracy")
@@ -66,18 +62,18 @@ class MultiTaskTask:
     def __init__(
         self,
         config: Config,
-        train: Split,
-        evaluation: tuple[Split, Split] | None,
+        train: Source,
+        evaluation: Evaluation | None,
         device: Device,
         pre_ckpt_path: Path | None = None,
     ):
-        pids = np.unique(train.frame["pid"].to_numpy())
+        pids = np.unique(train.split.frame["pid"].to_numpy())
         self.config = with_overrides(config, {"model.num_ids": len(pids)})
         self.device = device
         self.evaluation = evaluation
         self._pids = [int(pid) for pid in pids]
-        self._train = train
-        self._embedder: Embedder | None = None
+        self._train = train.split
+        self._backend: MindSporeBackend | None = None
         self.loader = TrainLoader(
             train,
             config=self.config.data,
@@ -89,8 +85,6 @@ class MultiTaskTask:
         ms.set_seed(config.train.seed)
         self.network = MultiTaskNet(self.config.model)
         if pre_ckpt_path is not None:
-            from mtn_core.convert.load import load_pretrained
-
             logger.info("%s", load_pretrained(self.network, pre_ckpt_path))
         self.forward = LossOnPixels(self.network, MultiTaskLoss(self.config.loss))
 
@@ -115,15 +109,20 @@ class MultiTaskTask:
             "recipe": self.config.recipe,
         }
 
-    def evaluate(self, weights: dict[str, np.ndarray]) -> Evaluation | None:
+    def evaluate(self, weights: dict[str, np.ndarray]) -> Score | None:
         """Retrieval and attribute accuracy on query and gallery."""
         if self.evaluation is None:
             return None
-        if self._embedder is None:
-            self._embedder = Embedder(self.config.model, self.device)
-        self._embedder.load(weights)
-        result = embed_and_compare(self._embedder, *self.evaluation, self.config)
-        return Evaluation(
+        if self._backend is None:
+            self._backend = MindSporeBackend(self.config.model, self.device)
+        self._backend.load(weights)
+        result = compare(
+            self._backend,
+            self.evaluation,
+            self.config.eval,
+            num_workers=self.config.data.num_workers,
+        )
+        return Score(
             result.mAP,
             {
                 "mAP": result.mAP,
@@ -168,54 +167,41 @@ def train(
         RunFolderError: ``out`` holds a run, or has none to resume.
         CheckpointError: Weights that do not fit.
     """
-    eval_root = eval_root or roots[0]
-    training = load_training(roots, config)
+    training = open_training(roots, config)
     evaluation = None
     if config.train.eval_every:
-        evaluation = load_evaluation(eval_root, config)
-    if resume:
-        config = read_resumed_config(out, config, ["model.num_ids"])
-    elif device.is_main:
-        claim_run_folder(out, overwrite=overwrite)
-    task = MultiTaskTask(config, training, evaluation, device, pre_ckpt_path)
-    if device.is_main and not resume:
-        write_run_context(
-            out,
-            task.config,
-            environment=describe_environment(**device.to_dict()),
-            command="train",
-            root=[str(root) for root in roots] if len(roots) > 1 else str(roots[0]),
-            device_target=device.target,
-            rank_size=device.rank_size,
-            pre_ckpt_path=str(pre_ckpt_path) if pre_ckpt_path else None,
-        )
-    return fit(task, task.config, out, device, resume=resume, echo=echo, on_epoch=on_epoch)
+        evaluation = open_evaluation(eval_root or roots[0], config.model)
+    return train_into_run(
+        lambda config: MultiTaskTask(config, training, evaluation, device, pre_ckpt_path),
+        config,
+        out,
+        device,
+        roots=[Path(root) for root in roots],
+        from_data=["model.num_ids"],
+        pre_ckpt_path=pre_ckpt_path,
+        resume=resume,
+        overwrite=overwrite,
+        echo=echo,
+        on_epoch=on_epoch,
+    )
 
 
-def load_training(roots: Sequence[Path], config: Config) -> Split:
-    """The training split of a root, or of several mixed; what the network needs is there.
+def open_training(roots: Sequence[Path], config: Config) -> Source:
+    """The training split of a root, or of several joined; what the network needs is there.
 
     Raises:
         DataError: Labels, images or maps are missing.
         ConfigError: ``data.weights`` are not one a root.
     """
     splits = [load_split(root, "train") for root in roots]
-    for split in splits:
-        open_source(split, heatmaps=config.model.heatmaps, segments=config.model.segments)
-        if config.model.keypoints and not split.has_keypoints and len(roots) == 1:
+    split = Split.join(splits)
+    row_repeats(split, config.data.weights)
+    for part in splits:
+        if config.model.keypoints and not part.has_keypoints and len(splits) == 1:
             logger.warning(
                 "%s has no keypoints: the network gets %d constant inputs; "
                 "--set model.keypoints=false leaves them out",
-                split.root,
-                3 * split.keypoints.shape[1],
+                part.root,
+                3 * part.keypoints.shape[1],
             )
-    weights = config.data.weights
-    if len(splits) == 1:
-        if weights is not None and len(weights) != 1:
-            raise ConfigError(f"data.weights has {len(weights)} values for one --root")
-        return splits[0]
-    if weights is not None and len(weights) != len(splits):
-        raise ConfigError(f"data.weights has {len(weights)} values for {len(splits)} roots")
-    from mtn_core.data.mixing import mix_splits
-
-    return mix_splits(splits, weights)
+    return open_source(split, heatmaps=config.model.heatmaps, segments=config.model.segments)

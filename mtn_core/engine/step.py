@@ -9,6 +9,7 @@ from mindspore import amp, nn, ops
 
 from mtn_core.config import OptimConfig
 from mtn_core.engine.optim import create_optimizer, decay_factors
+from mtn_core.errors import CheckpointError, first_offenders
 
 _FIRST_LOSS_SCALE = 2.0**16
 _LOSS_SCALE_FACTOR = 2
@@ -272,8 +273,13 @@ class TrainStep:
         """Restore what :meth:`state` gave.
 
         Raises:
-            KeyError: A value is missing.
+            CheckpointError: A value is missing.
         """
+        missing = sorted(self.state().keys() - values.keys())
+        if missing:
+            raise CheckpointError(
+                f"the training state lacks {first_offenders(missing)}: it is of another optimiser"
+            )
         for parameter in self._optimizer_parameters():
             parameter.set_data(ms.Tensor(values[f"optimizer.{parameter.name}"]))
         for parameter in self.averages:
@@ -289,7 +295,8 @@ class TrainStep:
 
     def _ema_decay(self, step: int) -> ms.Tensor:
         # Early averages would otherwise be mostly the random start.
-        return ms.Tensor(min(self.config.ema_decay, (1 + step) / (10 + step)), ms.float32)
+        decay = self.config.ema_decay or 0.0
+        return ms.Tensor(min(decay, (1 + step) / (10 + step)), ms.float32)
 
     def _optimizer_parameters(self) -> list[ms.Parameter]:
         trained = {id(w) for w in self.weights}

@@ -8,6 +8,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from mtn_core.config import Recipe
+
 Batch = dict[str, np.ndarray]
 
 
@@ -26,33 +28,47 @@ class Loader(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """Result of an evaluation during training: the score that chooses ``best``, and what to log."""
+class Score:
+    """Result of an evaluation during training: what chooses ``best``, and what to log."""
 
     score: float
     metrics: dict[str, float]
 
 
 class TrainTask(Protocol):
-    """A network, its loss, its data and its evaluation.
+    """A network, its loss, its data and its evaluation."""
 
-    Attributes:
-        kind: Stored in checkpoints: ``multitask``, ``pose``.
-        network: The cell whose weights are trained and saved.
-        forward: Cell from a batch's tensors to ``(loss, parts)``.
-        part_names: Names of ``parts``, columns of ``train.csv``.
-        score_name: What ``Evaluation.score`` is.
-        metric_names: Keys of ``Evaluation.metrics``, columns of ``validation.csv``.
-        loader: Training batches.
-    """
+    @property
+    def config(self) -> Recipe:
+        """Resolved, with what the data settled."""
 
-    kind: str
-    network: nn.Cell
-    forward: nn.Cell
-    part_names: Sequence[str]
-    score_name: str
-    metric_names: Sequence[str]
-    loader: Loader
+    @property
+    def kind(self) -> str:
+        """Stored in checkpoints: ``multitask``, ``pose``."""
+
+    @property
+    def network(self) -> nn.Cell:
+        """The cell whose weights are trained and saved."""
+
+    @property
+    def forward(self) -> nn.Cell:
+        """Cell from a batch's tensors to ``(loss, parts)``."""
+
+    @property
+    def part_names(self) -> Sequence[str]:
+        """Names of ``parts``, columns of ``train.csv``."""
+
+    @property
+    def score_name(self) -> str:
+        """What ``Score.score`` is."""
+
+    @property
+    def metric_names(self) -> Sequence[str]:
+        """Keys of ``Score.metrics``, columns of ``validation.csv``."""
+
+    @property
+    def loader(self) -> Loader:
+        """Training batches."""
 
     def inputs(self, batch: Batch) -> Sequence[np.ndarray]:
         """A batch's arrays in the order that ``forward`` takes."""
@@ -66,5 +82,5 @@ class TrainTask(Protocol):
     def meta(self) -> dict[str, Any]:
         """What a checkpoint must say for the network to be built from it."""
 
-    def evaluate(self, weights: dict[str, np.ndarray]) -> Evaluation | None:
+    def evaluate(self, weights: dict[str, np.ndarray]) -> Score | None:
         """Score weights on the evaluation data; None where there is none."""

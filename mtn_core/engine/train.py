@@ -7,32 +7,24 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
-from mtn_core.config import Config
+from mtn_core.config import Recipe
 from mtn_core.device import Device
 from mtn_core.engine.callbacks import CheckpointKeeper, CsvLog
 from mtn_core.engine.diagnosis import save_diagnosis, trace_activations
 from mtn_core.engine.optim import learning_rates
 from mtn_core.engine.step import StepResult, TrainStep
-from mtn_core.engine.task import Batch, Evaluation, TrainTask
-from mtn_core.errors import CheckpointError, MtnError
+from mtn_core.engine.task import Batch, Score, TrainTask
+from mtn_core.errors import CheckpointError, TrainingDivergedError
 from mtn_core.models.checkpoint import load_weights, network_weights
-from mtn_core.runs import TRAIN_FILE, config_sha256
+from mtn_core.progress import progress_bar
+from mtn_core.runs import RunFolder, config_sha256
 
 logger = logging.getLogger(__name__)
 
-VALIDATION_FILE = "validation.csv"
-DIAGNOSIS_FILE = "diagnosis.json"
 _LOG_COLUMNS = ("epoch", "step", "loss", "lr", "grad_norm", "loss_scale", "skipped_steps")
 _SPEED_COLUMNS = ("images_per_s", "data_wait_ms", "step_ms")
-
-
-class TrainingDivergedError(MtnError, ArithmeticError):
-    """Loss or gradient stopped being finite."""
 
 
 @dataclasses.dataclass
@@ -47,51 +39,34 @@ class Progress:
     best_epoch: int | None = None
 
 
-def fit(
-    task: TrainTask,
-    config: Config,
-    run_dir: Path,
-    device: Device,
-    *,
-    resume: bool = False,
-    echo: Callable[[str], None] | None = None,
-    on_epoch: Callable[[int], None] | None = None,
-) -> Progress:
-    """Train a task and leave logs and checkpoints in its run folder.
+class TrainingLoop:
+    """Trains a task and leaves logs and checkpoints in its run folder.
 
     Args:
         task: Network, loss, data, evaluation.
         config: Resolved configuration.
-        run_dir: Existing run folder; the main process alone writes into it.
+        run: Run folder; the main process alone writes into it.
         device: This process's device and rank.
-        resume: Go on from the newest readable checkpoint.
         echo: Receives the seed's line at the end of every epoch.
         on_epoch: Called with the epoch's number after its log and checkpoint are written, such as
             to redraw a figure.
-
-    Raises:
-        TrainingDivergedError: The loss is not finite; ``diagnosis.json`` says where.
-        KeyboardInterrupt: After SIGINT or SIGTERM; the state was saved.
-        CheckpointError: ``resume`` without a checkpoint that fits.
     """
-    loop = _Loop(task, config, run_dir, device, echo or (lambda line: None), on_epoch)
-    try:
-        return loop.run(resume)
-    finally:
-        loop.close()
 
-
-class _Loop:
-    def __init__(self, task, config, run_dir, device, echo, on_epoch):
-        self.task: TrainTask = task
-        self.config: Config = config
-        self.run_dir: Path = run_dir
-        self.device: Device = device
-        self.echo = echo
+    def __init__(
+        self,
+        task: TrainTask,
+        config: Recipe,
+        run: RunFolder,
+        device: Device,
+        echo: Callable[[str], None] | None = None,
+        on_epoch: Callable[[int], None] | None = None,
+    ):
+        self.task, self.config, self.folder, self.device = task, config, run, device
+        self.echo = echo or (lambda line: None)
         self.on_epoch = on_epoch
         self.progress = Progress()
         self.steps_per_epoch = len(task.loader)
-        self.keeper = CheckpointKeeper(run_dir, config.train.keep_checkpoints)
+        self.keeper = CheckpointKeeper(run, config.train.keep_checkpoints)
         self.logs: list[CsvLog] = []
         self.stopped_by: int | None = None
         self.train_step = TrainStep(
@@ -105,11 +80,19 @@ class _Loop:
             device.rank_size,
         )
 
-    def run(self, resume: bool) -> Progress:
+    def run(self, resume: bool = False) -> Progress:
+        """Train to the end.
+
+        Args:
+            resume: Go on from the newest readable checkpoint.
+
+        Raises:
+            TrainingDivergedError: The loss is not finite; ``diagnosis.json`` says where.
+            KeyboardInterrupt: After SIGINT or SIGTERM; the state was saved.
+            CheckpointError: ``resume`` without a checkpoint that fits.
+        """
         if resume:
             self._restore()
-        elif self.device.is_main:
-            self.keeper.clear()
         if self.device.is_main:
             self._open_logs()
         with self._signals():
@@ -118,6 +101,7 @@ class _Loop:
         return self.progress
 
     def close(self) -> None:
+        """Close the logs and end the loader's threads."""
         for log in self.logs:
             log.close()
         self.task.loader.close()
@@ -125,13 +109,12 @@ class _Loop:
     def _run_epoch(self, epoch: int) -> None:
         first = self.progress.step_in_epoch
         self.task.loader.set_epoch(epoch, first)
-        bar = tqdm(
+        bar = progress_bar(
             total=self.steps_per_epoch,
             initial=first,
-            desc=f"epoch {epoch + 1}/{self.config.train.epochs}",
+            description=f"epoch {epoch + 1}/{self.config.train.epochs}",
             unit="step",
-            disable=None if self.device.is_main else True,
-            leave=False,
+            shown=self.device.is_main,
         )
         result = None
         with bar:
@@ -161,28 +144,28 @@ class _Loop:
     ) -> None:
         if not result.applied:
             self._handle_overflow(epoch, batch, result)
-        progress = self.progress
+        state = self.progress
         now = time.perf_counter()
         if self.device.is_main:
             parts = dict(zip(self.task.part_names, map(float, result.parts), strict=True))
             num_images = len(self.task.inputs(batch)[0]) * self.device.rank_size
             self.logs[0].write(
                 epoch=epoch + 1,
-                step=progress.step + 1,
+                step=state.step + 1,
                 loss=result.loss,
-                lr=float(self.train_step.rates[progress.step]),
+                lr=float(self.train_step.rates[state.step]),
                 grad_norm=result.grad_norm,
                 loss_scale=self.train_step.loss_scale,
-                skipped_steps=progress.skipped_steps,
+                skipped_steps=state.skipped_steps,
                 images_per_s=num_images / (now - waited_from),
                 data_wait_ms=1e3 * (started - waited_from),
                 step_ms=1e3 * (now - started),
                 **parts,
             )
-        progress.step += 1
-        progress.step_in_epoch += 1
+        state.step += 1
+        state.step_in_epoch += 1
         every = self.config.train.save_every_steps
-        if every and progress.step % every == 0 and progress.step_in_epoch < self.steps_per_epoch:
+        if every and state.step % every == 0 and state.step_in_epoch < self.steps_per_epoch:
             self.train_step.synchronise_statistics()
             self._save(epoch_done=False)
 
@@ -191,7 +174,7 @@ class _Loop:
             self.progress.skipped_steps += 1
             return
         names = self.task.image_names(batch)
-        path = self.run_dir / DIAGNOSIS_FILE
+        path = self.folder.diagnosis
         if self.device.is_main:
             save_diagnosis(
                 path,
@@ -215,7 +198,7 @@ class _Loop:
         if not every or not (last or self.progress.epoch % every == 0):
             return False
         started = time.perf_counter()
-        evaluation: Evaluation | None = self.task.evaluate(self.train_step.evaluation_weights())
+        evaluation: Score | None = self.task.evaluate(self.train_step.evaluation_weights())
         if evaluation is None:
             return False
         best = self.progress.best_score
@@ -255,29 +238,29 @@ class _Loop:
         checkpoint, problems = self.keeper.load_latest()
         for problem in problems:
             logger.warning("%s; resuming from %s instead", problem, checkpoint.path.name)
-        meta = checkpoint.meta
-        if meta.get("config_sha256") != config_sha256(self.config):
+        facts = checkpoint.facts
+        if facts.config_sha256 != config_sha256(self.config):
             raise CheckpointError(
                 f"{checkpoint.path} was trained with another configuration; resume with the same "
                 "recipe and settings (config.yaml in the run folder has them)"
             )
-        if meta["steps_per_epoch"] != self.steps_per_epoch:
+        if facts.steps_per_epoch != self.steps_per_epoch:
             raise CheckpointError(
-                f"{checkpoint.path} had {meta['steps_per_epoch']} steps an epoch, this training "
+                f"{checkpoint.path} had {facts.steps_per_epoch} steps an epoch, this training "
                 f"has {self.steps_per_epoch}: the data or the number of processes changed"
             )
         load_weights(self.task.network, checkpoint.raw_weights, checkpoint.path)
         self.train_step.load_state(checkpoint.state)
         names = [field.name for field in dataclasses.fields(Progress)]
-        self.progress = Progress(**{name: meta[name] for name in names})
+        self.progress = Progress(**{name: getattr(facts, name) for name in names})
         logger.info("resuming after epoch %d, step %d", self.progress.epoch, self.progress.step)
 
     def _open_logs(self) -> None:
         step = self.progress.step
         columns = (*_LOG_COLUMNS, *self.task.part_names, *_SPEED_COLUMNS)
-        self.logs.append(CsvLog(self.run_dir / TRAIN_FILE, columns, keep_until_step=step))
+        self.logs.append(CsvLog(self.folder.train_log, columns, keep_until_step=step))
         metrics = ("epoch", "step", "score", "seconds", *self.task.metric_names)
-        self.logs.append(CsvLog(self.run_dir / VALIDATION_FILE, metrics, keep_until_step=step))
+        self.logs.append(CsvLog(self.folder.validation_log, metrics, keep_until_step=step))
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

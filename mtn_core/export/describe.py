@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from mtn_core.files import sha256_of
 from mtn_core.models.checkpoint import Checkpoint
 from mtn_core.models.multitask import EMBEDDING_SIZE, KEYPOINT_VALUES
 from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD, MAP_MEAN, MAP_STD
@@ -18,7 +17,7 @@ from mtn_core.predict.model_json import (
     channel_names,
     hash_of_pids,
 )
-from mtn_core.runs import describe_environment
+from mtn_core.provenance import describe_environment
 from mtn_core.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
 _VERSIONS = ("mindspore", "onnxruntime-gpu", "numpy")
@@ -61,9 +60,9 @@ def create_spec(checkpoint: Checkpoint) -> ModelSpec:
         "logits of `pids`",
         "logits of `color_names`",
         "logits of `type_names`",
-        f"identity feature; compare with {checkpoint.meta.get('metric', 'euclidean')} distance",
+        f"identity feature; compare with {checkpoint.facts.metric} distance",
     )
-    pids = tuple(int(p) for p in checkpoint.meta.get("pids", ()))
+    pids = checkpoint.facts.pids or ()
     environment = describe_environment()
     return ModelSpec(
         name=file_stem(network.heatmaps, network.segments),
@@ -84,12 +83,12 @@ def create_spec(checkpoint: Checkpoint) -> ModelSpec:
         type_names=_class_names(TYPE_NAMES, network.num_types),
         pids=pids,
         pids_sha256=hash_of_pids(pids),
-        metric=checkpoint.meta.get("metric", "euclidean"),
-        checkpoint_sha256=sha256_of(checkpoint.path),
-        config_sha256=checkpoint.meta.get("config_sha256"),
-        recipe=checkpoint.meta.get("recipe"),
-        epoch=checkpoint.meta.get("epoch"),
-        seed=checkpoint.meta.get("seed"),
+        metric=checkpoint.facts.metric,
+        checkpoint_sha256=checkpoint.sha256,
+        config_sha256=checkpoint.facts.config_sha256,
+        recipe=checkpoint.facts.recipe,
+        epoch=checkpoint.facts.epoch,
+        seed=checkpoint.facts.seed,
         commit=environment["git_commit"],
         versions={name: environment["packages"].get(name) for name in _VERSIONS},
     )

@@ -1,6 +1,5 @@
 """From a checkpoint to a folder of model files that are proven to compute the same."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,30 +7,22 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from mtn_core.config import DataConfig
 from mtn_core.data.pipeline import EvalLoader
-from mtn_core.data.split import load_split
 from mtn_core.device import Device
-from mtn_core.errors import ConfigError, RunFolderError
-from mtn_core.export import mindspore_graphs, onnx_graph, parity
+from mtn_core.errors import ConfigError
+from mtn_core.export import mindspore_graphs, onnx_graph, onnx_precision, parity
 from mtn_core.export.describe import create_spec
+from mtn_core.export.folder import MODEL_CARD, SUFFIXES, check_formats, export_folder
 from mtn_core.export.model_card import write_model_card
 from mtn_core.export.onnx_pixels import add_preprocessing
-from mtn_core.files import explain_full_disk, sha256_of
-from mtn_core.models.checkpoint import Checkpoint, create_network, load_checkpoint
+from mtn_core.files import sha256_of
+from mtn_core.models.checkpoint import Checkpoint, create_network
+from mtn_core.predict.backend import check_maps
+from mtn_core.predict.evaluate import Evaluation, compare, evaluation_config, open_evaluation
 from mtn_core.predict.host_input import model_inputs
 from mtn_core.predict.mindspore import NetworkOnPixels, batch_inputs
-from mtn_core.predict.model_json import (
-    MODEL_JSON,
-    OUTPUT_NAMES,
-    FileSpec,
-    ModelSpec,
-    check_flags,
-)
+from mtn_core.predict.model_json import OUTPUT_NAMES, FileSpec, ModelSpec
 from mtn_core.predict.onnx import OnnxModel
-
-SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
-MODEL_CARD = "model_card.md"
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class ExportOptions:
 
 
 def export_checkpoint(
-    ckpt_path: Path,
+    checkpoint: Checkpoint,
     out: Path,
     formats: Sequence[str],
     device: Device,
@@ -71,7 +62,7 @@ def export_checkpoint(
     Everything is made in a hidden folder first; ``out`` sees whole, proven files or none.
 
     Args:
-        ckpt_path: Written by training.
+        checkpoint: Written by training.
         out: Folder for the files.
         formats: Some of ``MINDIR``, ``ONNX``, ``AIR``.
         device: From :func:`mtn_core.device.setup_device`.
@@ -85,37 +76,24 @@ def export_checkpoint(
         What ``model.json`` says.
 
     Raises:
-        CheckpointError: The checkpoint cannot be read, or is of another network.
+        CheckpointError: The checkpoint is of another network.
         ConfigError: The flags are not those of the checkpoint, or contradict each other.
         DeviceError: AIR was asked for elsewhere than on Ascend.
         ParityError: A float32 file differs from the network by more than 1e-4.
         RunFolderError: ``out`` holds an export.
     """
     options = options or ExportOptions()
+    check_formats(formats, device)
     _check_options(formats, options)
-    mindspore_graphs.check_formats(formats, device)
-    checkpoint = load_checkpoint(ckpt_path)
     spec = create_spec(checkpoint)
-    check_flags(spec, ckpt_path, heatmaps=heatmaps, segments=segments)
-    out = Path(out)
-    if (out / MODEL_JSON).exists() and not overwrite:
-        raise RunFolderError(
-            f"{out} already holds an export; choose another folder or give --overwrite"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    work = out / f".{spec.name}-unfinished"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        with explain_full_disk(out):
-            spec = _Exporter(checkpoint, spec, work, options, echo).run(formats)
-            spec.write(work)
-            write_model_card(spec, work / MODEL_CARD)
-            # model.json comes last: where it is, the rest is complete.
-            for name in (*spec.files, MODEL_CARD, MODEL_JSON):
-                (work / name).replace(out / name)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    check_maps(spec.network, checkpoint.path, heatmaps=heatmaps, segments=segments)
+    evaluation = None
+    if options.root is not None:
+        evaluation = open_evaluation(options.root, spec.network)
+    with export_folder(out, overwrite=overwrite) as work:
+        spec = _Exporter(checkpoint, spec, work, options, evaluation, echo).run(formats)
+        write_model_card(spec, work / MODEL_CARD)
+        spec.write(work)
     return spec
 
 
@@ -128,13 +106,14 @@ class _Exporter:
         spec: ModelSpec,
         folder: Path,
         options: ExportOptions,
+        evaluation: Evaluation | None,
         echo: Callable[[str], None],
     ):
         self.checkpoint, self.spec, self.folder = checkpoint, spec, folder
-        self.options, self.echo = options, echo
+        self.options, self.evaluation, self.echo = options, evaluation, echo
         self.batch = parity.sample_batch(spec)
-        if options.root is not None:
-            self.batch = _query_batch(spec, options.root)
+        if evaluation is not None:
+            self.batch = _query_batch(spec, evaluation)
         self.reference = _run_network(checkpoint, self.batch)
         self.files: dict[str, FileSpec] = {}
         self.parity: dict[str, dict[str, float]] = {}
@@ -167,12 +146,10 @@ class _Exporter:
         if self.options.pixels:
             self._save_onnx(add_preprocessing(model, self.spec), "_pixels", inputs="pixels")
         if self.options.float16 or self.options.int8:
-            from mtn_core.export import onnx_precision
-
             if self.options.float16:
                 small = onnx_precision.to_float16(model)
                 self._save_onnx(small, "_float16", precision="float16")
-            if self.options.int8:
+            if self.options.int8 and self.options.root is not None:
                 batches = onnx_precision.calibration_batches(self.spec, self.options.root)
                 self._save_onnx(onnx_precision.to_int8(model, batches), "_int8", precision="int8")
 
@@ -181,10 +158,9 @@ class _Exporter:
         onnx_graph.save(model, path)
         session = OnnxModel(path)
         self._record(path, "ONNX", session.run(self.batch), precision=precision, inputs=inputs)
-        if self.options.root is not None and (self.options.float16 or self.options.int8):
-            from mtn_core.predict.onnx_eval import evaluate_onnx
-
-            result = evaluate_onnx(session, self.options.root, batch_size=self.options.batch_size)
+        if self.evaluation is not None and (self.options.float16 or self.options.int8):
+            settings = evaluation_config(session, {"eval.batch_size": self.options.batch_size})
+            result = compare(session, self.evaluation, settings.eval)
             rank1 = float(result.cmc[0])
             self.accuracy[path.name] = {
                 "mAP": result.mAP if np.isfinite(result.mAP) else None,
@@ -222,11 +198,9 @@ class _Exporter:
         return self.folder / f"{self.spec.name}{ending}{SUFFIXES[file_format]}"
 
 
-def _query_batch(spec: ModelSpec, root: Path, count: int = 4) -> dict[str, np.ndarray]:
+def _query_batch(spec: ModelSpec, evaluation: Evaluation, count: int = 4) -> dict[str, np.ndarray]:
     """Real images: int8 is calibrated for such, and says little about noise."""
-    split = load_split(root, "query")
-    loader = EvalLoader(split, data=DataConfig(), model=spec.network, batch_size=count)
-    with loader:
+    with EvalLoader(evaluation[0], model=spec.network, batch_size=count) as loader:
         return next(iter(loader))
 
 
@@ -238,9 +212,6 @@ def _run_network(checkpoint: Checkpoint, batch: dict[str, np.ndarray]) -> dict[s
 
 
 def _check_options(formats: Sequence[str], options: ExportOptions) -> None:
-    unknown = [f for f in formats if f not in SUFFIXES]
-    if unknown or not formats:
-        raise ConfigError(f"--file_format must be some of {', '.join(SUFFIXES)}; got {formats}")
     extra = [n for n in ("pixels", "float16", "int8") if getattr(options, n)]
     if extra and "ONNX" not in formats:
         raise ConfigError(f"--{extra[0]} is a kind of ONNX file; add ONNX to --file_format")

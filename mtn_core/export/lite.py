@@ -4,60 +4,71 @@ The runtime wants a fixed batch size and, in the release that is fetched here, M
 MindSpore writes version 3. So the exported ONNX file is converted with Lite's own converter.
 """
 
+import contextlib
 import os
 import subprocess
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from mtn_core.errors import ConfigError, DataError
+from mtn_core.errors import ConfigError, DataError, MissingFileError
 from mtn_core.predict.model_json import ModelSpec, load_spec
 
 _VERSION_FIELD = 13  # `mind_ir_version` in MindSpore's mind_ir.proto
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+@lru_cache(maxsize=1)
+def _header_class() -> Any:
+    """A message of nothing but the version: the other fields are skipped as unknown."""
+    with contextlib.suppress(ImportError):
+        import mindspore  # noqa: F401 - chooses protobuf's implementation, and must do it first
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(name="mtn_mind_ir.proto", package="mtn")
+    field = descriptor_pb2.FieldDescriptorProto
+    file.message_type.add(name="Header").field.add(
+        name="mind_ir_version",
+        number=_VERSION_FIELD,
+        type=field.TYPE_INT64,
+        label=field.LABEL_OPTIONAL,
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("mtn.Header"))
 
 
 def mind_ir_version(path: str | Path) -> int:
-    """Version of a MindIR file, read without MindSpore.
+    """Version of a MindIR file.
 
     Raises:
         DataError: The file is empty, cut short, or not a MindIR.
     """
-    version = None
+    header_class = _header_class()
+    from google.protobuf.message import DecodeError
+
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            while file.tell() < size:
-                key = _read_varint(file)
-                field, wire = key >> 3, key & 7
-                if wire == _VARINT:
-                    value = _read_varint(file)
-                    version = value if field == _VERSION_FIELD else version
-                else:
-                    skip = {_FIXED64: 8, _FIXED32: 4}.get(wire)
-                    skip = _read_varint(file) if wire == _BYTES else skip
-                    if skip is None or file.tell() + skip > size:
-                        raise ValueError("cut short")
-                    file.seek(skip, os.SEEK_CUR)
-    except (ValueError, IndexError) as error:
+        header = header_class.FromString(Path(path).read_bytes())
+    except DecodeError as error:
         raise DataError(
             f"{path} is not a whole MindIR file; copy it again or export the checkpoint again"
         ) from error
-    if version is None:
+    if not header.HasField("mind_ir_version"):
         raise DataError(f"{path} is not a MindIR file: it has no version")
-    return version
+    return header.mind_ir_version
 
 
 def find_onnx(model_path: str | Path, spec: ModelSpec) -> Path:
     """The float32 ONNX file of the export that ``model_path`` belongs to.
 
     Raises:
-        FileNotFoundError: The export has none.
+        MissingFileError: The export has none.
     """
     folder = Path(model_path).parent
     for name, file in spec.files.items():
         fits = (file.format, file.precision, file.inputs) == ("ONNX", "float32", "stack")
         if fits and (folder / name).is_file():
             return folder / name
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"there is no ONNX file beside {model_path}; MindSpore Lite's converter needs it. Export "
         "with `mtn export --file_format MINDIR ONNX`"
     )
@@ -88,7 +99,7 @@ def convert_for_lite(
     Raises:
         ConfigError: Batch size or name do not do, or there is no converter.
         DataError: The model is damaged or does not convert.
-        FileNotFoundError: Model, ``model.json`` or ONNX file missing.
+        MissingFileError: Model, ``model.json`` or ONNX file missing.
     """
     out_path, converter = Path(out_path), Path(converter)
     if batch < 1:
@@ -124,15 +135,3 @@ def convert_for_lite(
             f"{(done.stderr or done.stdout).strip()[-500:]}"
         )
     return out_path
-
-
-def _read_varint(file) -> int:
-    value = shift = 0
-    while True:
-        byte = file.read(1)[0]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value
-        shift += 7
-        if shift > 63:
-            raise ValueError("not a protocol buffer")

@@ -1,6 +1,6 @@
 """MINDIR, ONNX and AIR as MindSpore writes them, and a MINDIR run again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import mindspore as ms
@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 from mindspore import nn
 
-from mtn_core.device import Device
-from mtn_core.errors import DataError, DeviceError
+from mtn_core.errors import DataError, first_line
 from mtn_core.export.onnx_graph import scratch_folder
 from mtn_core.models.checkpoint import Checkpoint, create_network
 from mtn_core.predict.model_json import OUTPUT_NAMES, ModelSpec
@@ -25,20 +24,6 @@ class _Named(nn.Cell):
     def construct(self, image, keypoints):
         """``image``, ``keypoints`` -> the four outputs."""
         return self.network(image, keypoints)
-
-
-def check_formats(formats: Sequence[str], device: Device) -> None:
-    """Refuse what this machine cannot write, before any work.
-
-    Raises:
-        DeviceError: AIR was asked for elsewhere than on Ascend.
-    """
-    if "AIR" in formats and device.target != "Ascend":
-        raise DeviceError(
-            f"AIR files are compiled by the Ascend toolkit and can only be written there; this is "
-            f"{device.target}. Run `mtn export --file_format AIR --device_target Ascend` on an "
-            "Ascend machine, or export MINDIR or ONNX here"
-        )
 
 
 def write_mindir(checkpoint: Checkpoint, spec: ModelSpec, path: Path) -> None:
@@ -100,7 +85,7 @@ class MindirModel:
         except (RuntimeError, ValueError, TypeError) as error:
             raise DataError(
                 f"{path} cannot be loaded as a MINDIR: it is cut short or of a newer MindSpore "
-                f"({str(error).strip().splitlines()[0]}); export the checkpoint again"
+                f"({first_line(error)}); export the checkpoint again"
             ) from error
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -118,7 +103,19 @@ def _fixed_inputs(spec: ModelSpec) -> tuple[ms.Tensor, ms.Tensor]:
 
 def _export(checkpoint: Checkpoint, inputs, path: Path, file_format: str, **options) -> None:
     # The network is built anew each time: exporting the same object to ONNX twice fails.
-    network = _Named(create_network(checkpoint))
+    write_graph(_Named(create_network(checkpoint)), inputs, path, file_format, **options)
+
+
+def write_graph(network: nn.Cell, inputs, path: Path, file_format: str, **options) -> None:
+    """Write a network in one of MindSpore's formats.
+
+    Args:
+        network: Built for this call: exporting the same object to ONNX twice fails.
+        inputs: Tensors that tell the shapes.
+        path: File to write, with the suffix of its format.
+        file_format: ``MINDIR``, ``ONNX`` or ``AIR``.
+        options: Further options of ``mindspore.export``.
+    """
     network.set_train(False)
     ms.export(
         network, *inputs, file_name=str(path.with_suffix("")), file_format=file_format, **options

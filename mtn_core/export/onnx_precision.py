@@ -1,6 +1,5 @@
 """Smaller numbers: float16, and int8 with scales measured on training images."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from mtn_core.config import DataConfig
 from mtn_core.data.pipeline import EvalLoader
+from mtn_core.data.source import open_source
 from mtn_core.data.split import load_split
 from mtn_core.export.onnx_graph import copy, scratch_folder
 from mtn_core.predict.host_input import model_inputs
@@ -49,13 +48,9 @@ def calibration_batches(
     """
     split = load_split(root, "train")
     rows = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
-    part = dataclasses.replace(
-        split,
-        frame=split.frame.iloc[rows].reset_index(drop=True),
-        keypoints=split.keypoints[rows],
-    )
-    loader = EvalLoader(part, data=DataConfig(), model=spec.network, batch_size=1, packed=False)
-    with loader:
+    network = spec.network
+    part = open_source(split.take(rows), heatmaps=network.heatmaps, segments=network.segments)
+    with EvalLoader(part, model=network, batch_size=1) as loader:
         for batch in loader:
             yield model_inputs(batch, spec, pixels=False)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mtn_core.errors import MtnError
+from mtn_core.errors import ParityError
 from mtn_core.predict.model_json import (
     HEATMAPS,
     IMAGE,
@@ -15,10 +15,6 @@ from mtn_core.predict.model_json import (
 )
 
 TOLERANCE = 1e-4
-
-
-class ParityError(MtnError, ArithmeticError):
-    """An exported file does not compute what the training network computes."""
 
 
 def sample_batch(spec: ModelSpec, count: int = 3, seed: int = 0) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mtn_core.config import config_from_dict
 from mtn_core.errors import DataError, first_offenders
 from mtn_core.export.preprocess import (
     IMAGE_FOLDER,
@@ -13,12 +14,13 @@ from mtn_core.export.preprocess import (
     load_model_of,
     read_labels,
 )
-from mtn_core.files import explain_full_disk
+from mtn_core.predict.evaluate import results_folder
 from mtn_core.predict.model_json import OUTPUT_NAMES, ModelSpec
-from mtn_core.predict.onnx_eval import evaluation_config
+from mtn_core.predict.onnx import spec_provenance
 from mtn_core.results import Embeddings, RetrievalResult
-from mtn_core.runs import claim_run_folder, describe_environment, write_run_context
 from mtn_core.vehicle import NUM_KEYPOINTS
+
+BACKEND = "MindSpore Lite C++"
 
 
 def read_outputs(
@@ -72,19 +74,8 @@ def evaluate_results(result_dir: str | Path, label_dir: str | Path) -> Retrieval
         rows = read_labels(label_dir, name)
         outputs = read_outputs(spec, result_dir, name, len(rows))
         embeddings.append(_to_embeddings(layout, rows, outputs, spec.network.attributes))
-    config = evaluation_config(spec, 1)
     return RetrievalResult.from_embeddings(
-        *embeddings,
-        metric=config.eval.metric,
-        max_rank=config.eval.max_rank,
-        provenance={
-            "checkpoint_sha256": spec.checkpoint_sha256,
-            "config_sha256": spec.config_sha256,
-            "recipe": spec.recipe,
-            "epoch": spec.epoch,
-            "seed": spec.seed,
-            "backend": "MindSpore Lite C++",
-        },
+        *embeddings, metric=spec.metric, provenance=spec_provenance(spec, backend=BACKEND)
     )
 
 
@@ -96,16 +87,15 @@ def evaluate_results_into_run(
     Raises:
         RunFolderError: ``out`` holds results.
     """
-    result = evaluate_results(result_dir, label_dir)
-    out = claim_run_folder(out, overwrite=overwrite)
-    write_run_context(
-        out,
-        evaluation_config(load_model_of(Path(label_dir)), 1),
-        environment=describe_environment(target="MindSpore Lite"),
-        command="postprocess",
-    )
-    with explain_full_disk(out):
-        result.save(out)
+    spec = load_model_of(Path(label_dir))
+    values = {"recipe": spec.recipe or "eval", "eval": {"metric": spec.metric, "batch_size": 1}}
+    config = config_from_dict(values).model_copy(update={"model": spec.network})
+    context = {"command": "postprocess"}
+    device = {"target": "MindSpore Lite"}
+    with results_folder(out, config, device, context, overwrite=overwrite) as run:
+        result = evaluate_results(result_dir, label_dir)
+        result.save(run)
+    result.folder = Path(out)
     return result
 
 

@@ -6,21 +6,18 @@ labels, so that post-processing knows sizes and classes.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
-from mtn_core.config import DataConfig
 from mtn_core.data.pipeline import EvalLoader
+from mtn_core.data.source import open_source
 from mtn_core.data.split import Split, load_split
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.files import atomic_folder, explain_full_disk
 from mtn_core.predict.host_input import image_stack
 from mtn_core.predict.model_json import KEYPOINTS, MODEL_JSON, ModelSpec, parse_spec
-from mtn_core.predict.onnx_eval import can_read_packs
+from mtn_core.progress import progress_bar
 
 # The program's name of a split, and the layout's.
 SPLITS = {"query": "query", "gallery": "test"}
@@ -42,7 +39,7 @@ def write_inputs(
     label_dir: str | Path,
     *,
     overwrite: bool = False,
-    progress: bool = True,
+    shown: bool = True,
 ) -> dict[str, int]:
     """Write image stacks, keypoints and labels of query and gallery.
 
@@ -52,7 +49,7 @@ def write_inputs(
         result_dir: Folder for the ``.bin`` files; appears whole or not at all.
         label_dir: Folder for the labels; likewise.
         overwrite: Replace what an earlier call wrote there.
-        progress: Show a bar on a terminal.
+        shown: Show a bar on a terminal.
 
     Returns:
         Number of images by split.
@@ -72,7 +69,7 @@ def write_inputs(
         atomic_folder(label_dir, overwrite=overwrite) as labels,
     ):
         for name, split in splits.items():
-            sizes = _write_split(spec, name, split, results, progress)
+            sizes = _write_split(spec, name, split, results, shown)
             _write_json(labels / f"{name}_label.json", _labels_of(split, sizes))
         _write_json(labels / LABEL_FILE, _describe(spec, splits))
         (labels / MODEL_JSON).write_text(spec.model_dump_json(indent=2), encoding="utf-8")
@@ -144,21 +141,14 @@ def read_labels(label_dir: Path, split: str) -> list[dict[str, Any]]:
         ) from error
 
 
-def _write_split(spec: ModelSpec, name: str, split: Split, folder: Path, progress: bool) -> list:
+def _write_split(spec: ModelSpec, name: str, split: Split, folder: Path, shown: bool) -> list:
     for kind in (IMAGE_FOLDER, KEYPOINT_FOLDER):
         (folder / name / kind).mkdir(parents=True)
     sizes = []
-    loader = EvalLoader(
-        split,
-        data=DataConfig(),
-        model=spec.network,
-        batch_size=min(_BATCH, len(split)),
-        packed=can_read_packs(),
-    )
-    with loader:
-        quiet = not progress or os.environ.get("TQDM_DISABLE")
-        bar = tqdm(loader, desc=name, unit="batch", leave=False, disable=True if quiet else None)
-        for batch in bar:
+    network = spec.network
+    source = open_source(split, heatmaps=network.heatmaps, segments=network.segments)
+    with EvalLoader(source, model=network, batch_size=min(_BATCH, len(split))) as loader:
+        for batch in progress_bar(loader, description=name, unit="batch", shown=shown):
             stacks = image_stack(batch, spec)
             for at, row in enumerate(batch["index"].tolist()):
                 if row < 0:

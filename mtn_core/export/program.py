@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtn_core.errors import MtnError
+from mtn_core.errors import ProgramError
 from mtn_core.export.preprocess import IMAGE_FOLDER, KEYPOINT_FOLDER
 
 _TOOLS = ("bash", "cmake", "g++")
 # Lite's own messages from errors on; the programs say what went wrong themselves.
 _QUIET = {"GLOG_v": "3"}
-
-
-class ProgramError(MtnError, RuntimeError):
-    """Building or running the C++ program failed."""
 
 
 def missing_requirements(source_dir: str | Path) -> list[str]:

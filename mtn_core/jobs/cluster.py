@@ -84,11 +84,6 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def is_scheduler() -> bool:
-    """Whether this process is the one that msrun starts to introduce the workers to each other."""
-    return os.environ.get("MS_ROLE") == "MS_SCHED"
-
-
 def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Path) -> int:
     """Run ``python -m module arguments`` in every process of the job, and wait.
 
@@ -96,7 +91,7 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
 
     Args:
         cluster: Size and meeting point.
-        module: Module to run; it is also run as the scheduler, see :func:`is_scheduler`.
+        module: Module to run; it is also run as the scheduler, see :mod:`mtn_core.jobs.run_module`.
         arguments: Its arguments.
         log_dir: Gets ``worker_RANK.log`` and ``scheduler.log``.
 
@@ -179,7 +174,7 @@ def _wait(process: subprocess.Popen, log_dir: Path) -> int:
 
 
 def _explain(log_dir: Path, ranks: Sequence[int]) -> str:
-    first, *others = map(str, ranks or ["unknown"])
+    first, *others = map(str, ranks) if ranks else ["unknown"]
     then = f" (then {', '.join(others)})" if others else ""
     lines = [f"rank {first} failed{then}; logs are in {log_dir}"]
     for rank in ranks[:1]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import logging
 import os
 import time
@@ -9,19 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtn_core.errors import ConfigError, DataError, MtnError
+from mtn_core.errors import ConfigError, DataError, MtnError, NotebookError
 from mtn_core.files import atomic_path
 from mtn_core.jobs.cluster import Cluster, launch
+from mtn_core.report import write_report
+from mtn_core.report.index import write_profile_index, write_reports_index
+from mtn_core.report.notebook_html import notebook_to_html
+from mtn_core.report.sources import read_baselines
+from mtn_core.runs import RunFolder
 
 logger = logging.getLogger(__name__)
 
 # The notebook that trains, and therefore runs on every process of a distributed job.
 DISTRIBUTED_NOTEBOOK = "03"
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
-
-
-class NotebookError(MtnError, RuntimeError):
-    """A notebook stopped with an error; its executed copy was kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,7 +255,7 @@ def run_workbook(
 
 def _plan(source: Path, run_dir: Path) -> NotebookRun:
     title = source.stem[3:].replace("_", " ").capitalize()
-    executed = run_dir / "notebooks" / source.name
+    executed = RunFolder(run_dir).notebooks / source.name
     executed.unlink(missing_ok=True)
     return NotebookRun(source.name[:2], source, executed, f"{source.name[:2]} {title}")
 
@@ -275,37 +277,33 @@ def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> 
 def _run_distributed(
     run: NotebookRun, parameters: Mapping[str, Any], cluster: Cluster, run_dir: Path
 ) -> None:
-    import json
-
     arguments = ["--source", str(run.source), "--executed", str(run.executed)]
     arguments += ["--parameters", json.dumps(dict(parameters))]
     check_parameters(run.source, parameters)
-    code = launch(cluster, "mtn_core.jobs.rank_notebook", arguments, run_dir / "logs")
+    logs = RunFolder(run_dir).logs
+    code = launch(cluster, "mtn_core.jobs.rank_notebook", arguments, logs)
     if code:
         raise NotebookError(
             f"{run.source.name} failed on {cluster.worker_num} processes (exit code {code}); "
-            f"the logs of every rank are in {run_dir / 'logs'}"
+            f"the logs of every rank are in {logs}"
         )
 
 
 def _write_pages(
     profile: Profile, runs: Sequence[NotebookRun], run_dir: Path, reports: Path, reports_dir: Path
 ) -> Path:
-    from mtn_core.report import write_report
-    from mtn_core.report.index import write_profile_index, write_reports_index
-    from mtn_core.report.notebook_html import notebook_to_html
-
     reports.mkdir(parents=True, exist_ok=True)
     for run in runs:
         if run.executed.is_file():
             run.html = notebook_to_html(run.executed, reports / f"{run.source.stem}.html")
     report = None
     headline: dict[str, Any] = {}
-    if (run_dir / "results.json").is_file():
+    folder = RunFolder(run_dir)
+    if folder.results.is_file():
         report = reports / "report.html"
         write_report([run_dir], report)
-        headline = _headline(run_dir)
-        with contextlib.suppress(OSError), atomic_path(run_dir / "report.html") as temporary:
+        headline = _headline(folder)
+        with contextlib.suppress(OSError), atomic_path(folder.report) as temporary:
             temporary.write_bytes(report.read_bytes())
     index = write_profile_index(
         reports,
@@ -318,11 +316,8 @@ def _write_pages(
     return index
 
 
-def _headline(run_dir: Path) -> dict[str, Any]:
-    import json
-
-    headline = {"trained": json.loads((run_dir / "results.json").read_text())["mAP"]}
-    baselines = run_dir / "baselines.json"
-    if baselines.is_file():
-        headline |= {name: v["mAP"] for name, v in json.loads(baselines.read_text()).items()}
+def _headline(run: RunFolder) -> dict[str, Any]:
+    headline = {"trained": run.read_json(run.results)["mAP"]}
+    if run.baselines.is_file():
+        headline |= read_baselines(run.read_json(run.baselines))
     return headline

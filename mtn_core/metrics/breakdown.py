@@ -29,12 +29,12 @@ def by_group(per_query: pd.DataFrame, groups: Sequence | np.ndarray, name: str) 
     Raises:
         DataError: Another number of groups than of queries.
     """
-    groups = pd.Series(groups)
-    if len(groups) != len(per_query):
-        raise DataError(f"`groups` must have {len(per_query)} entries; got {len(groups)}")
-    groups.index = per_query.index
+    series = pd.Series(groups)
+    if len(series) != len(per_query):
+        raise DataError(f"`groups` must have {len(per_query)} entries; got {len(series)}")
+    series.index = per_query.index
     rows = []
-    for group, part in per_query.groupby(groups, sort=True, observed=True):
+    for group, part in per_query.groupby(series, sort=True, observed=True):
         rows.append({name: group, **_summarise(part)})
     return pd.DataFrame(rows, columns=[name, *_SUMMARY, "rank1", "rank5"])
 

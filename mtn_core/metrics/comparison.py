@@ -23,8 +23,13 @@ COMPARED = {
 class Result(Protocol):
     """The part of a ``RetrievalResult`` that is compared."""
 
-    per_query: pd.DataFrame
-    protocol: Mapping[str, Any]
+    @property
+    def per_query(self) -> pd.DataFrame:
+        """A row per query."""
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """How it was measured."""
 
 
 def check_comparable(first: Result, second: Result, *, metric: bool = True) -> None:
@@ -51,12 +56,12 @@ def check_comparable(first: Result, second: Result, *, metric: bool = True) -> N
         )
 
 
-def compare_results(first: Result, second: Result, *, seed: int = 0) -> pd.DataFrame:
+def difference_table(first: pd.DataFrame, second: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Differences of two results with 95% intervals, paired by query, vehicles drawn.
 
     Args:
-        first: A result.
-        second: Another of the same protocol, on the same queries and gallery.
+        first: ``per_query`` of a result.
+        second: Of another with the same queries, see :func:`check_comparable`.
         seed: Of the draws.
 
     Returns:
@@ -64,14 +69,8 @@ def compare_results(first: Result, second: Result, *, seed: int = 0) -> pd.DataF
         (second minus first), low, high, share_above_zero.
 
     Raises:
-        DataError: The results are of different protocols.
+        DataError: Other queries, or another order.
     """
-    check_comparable(first, second)
-    return difference_table(first.per_query, second.per_query, seed=seed)
-
-
-def difference_table(first: pd.DataFrame, second: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """:func:`compare_results` of two per-query tables with the same rows."""
     if first["name"].tolist() != second["name"].tolist():
         raise DataError("both tables must have the same queries in the same order")
     rows = []

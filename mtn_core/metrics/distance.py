@@ -67,7 +67,7 @@ def check_pair(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
-    """Raise a :class:`DataError` that names the rows of a 2-D ``array`` with nan or infinity."""
+    """Raise a :class:`DataError` that names the rows of ``(N, D)`` with nan or infinity."""
     # A sum is finite unless something in it is not, or it overflows: then look closer.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.vdot(array, array)):
@@ -107,11 +107,16 @@ class KeyBlocks(ABC):
 
     @abstractmethod
     def finish(self, rows: np.ndarray, start: int) -> None:
-        """Turn consecutive begun rows, the first being query ``start``, into keys, in place."""
+        """Turn consecutive begun rows into keys, in place.
+
+        Args:
+            rows: ``(n, num_gallery)`` rows that :meth:`begin` gave.
+            start: Query of the first of them.
+        """
 
     @abstractmethod
     def to_distance(self, keys: np.ndarray) -> np.ndarray:
-        """The distances that keys stand for, float64."""
+        """The distances that keys of any shape ``(...)`` stand for, float64."""
 
     def block_rows(self) -> int:
         """How many queries a block holds at most."""
@@ -179,6 +184,8 @@ class BlockDistances(KeyBlocks):
                 gallery = gallery * self._gallery_scale[:, None]
         self._query, self._gallery = query, gallery
         self.shape, self.dtype = (len(query), len(gallery)), query.dtype
+        self._copies: np.ndarray | None
+        self._originals: np.ndarray | None
         self._copies, self._originals = (None, None) if self.exact else find_copies(gallery)
         self._query_half = (query_norm2 / 2).astype(query.dtype)
         self._gallery_half = (gallery_norm2 / 2).astype(query.dtype)
@@ -265,7 +272,7 @@ def _fit(*norms: np.ndarray) -> bool:
     """Whether squared lengths, and sums of them, neither overflow nor vanish in their type."""
     limits = np.finfo(norms[0].dtype)
     largest = max(float(norm.max()) for norm in norms)
-    return limits.tiny / limits.eps < largest < limits.max / 8
+    return bool(limits.tiny / limits.eps < largest < limits.max / 8)
 
 
 def _reciprocal_length(norm2: np.ndarray) -> np.ndarray:

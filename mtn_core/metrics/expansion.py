@@ -43,7 +43,7 @@ def expand(
     if top < 1 or alpha < 0:
         raise DataError(f"`top` must be at least 1 and `alpha` not negative; got {top}, {alpha}")
     alone = among is None
-    embeddings, among = check_pair(embeddings, embeddings if alone else among)
+    embeddings, among = check_pair(embeddings, embeddings if among is None else among)
     top = min(top, len(among) - alone)
     if top < 1:
         return embeddings.copy()

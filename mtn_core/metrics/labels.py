@@ -61,7 +61,13 @@ def separate_unknown_cameras(
 
 
 def check_ids(name: str, ids: np.ndarray, length: int) -> np.ndarray:
-    """``ids`` as int64, or a :class:`DataError` unless they are ``length`` whole numbers."""
+    """``ids`` as int64, or a :class:`DataError` unless they are ``length`` whole numbers.
+
+    Args:
+        name: What the error calls them.
+        ids: ``(length,)``.
+        length: How many there must be.
+    """
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
         raise DataError(f"`{name}` must be whole numbers, got an array of {ids.dtype}")

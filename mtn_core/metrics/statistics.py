@@ -76,7 +76,15 @@ def bootstrap_means(
     level: float = LEVEL,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """:func:`bootstrap_mean` of several columns under the same draws."""
+    """:func:`bootstrap_mean` of several columns under the same draws.
+
+    Args:
+        columns: ``(N,)`` values by name.
+        groups: ``(N,)``, see :func:`bootstrap_mean`.
+        num_draws: Bootstrap samples.
+        level: Of the interval.
+        seed: Of the draws.
+    """
     estimates, draws, num_groups = _draw_means(columns, groups, num_draws, level, seed)
     return {
         name: _interval(estimates[i], draws[:, i], level, int(num_groups[i]))

@@ -61,8 +61,9 @@ def find_tracks(
     pids, camids = (check_ids(n, v, len(pids)) for n, v in (("pids", pids), ("camids", camids)))
     frames = np.zeros(len(pids), np.int64)
     found = [_FRAME.search(str(name)) for name in (names if names is not None else [])]
-    if len(found) == len(pids) and all(found):
-        frames = np.array([int(match[1]) for match in found])
+    numbers = [int(match[1]) for match in found if match]
+    if len(found) == len(numbers) == len(pids):
+        frames = np.array(numbers)
     order = np.lexsort((frames, camids, pids))
     new = np.ones(len(pids), bool)
     new[1:] = (
@@ -102,7 +103,7 @@ class TrackDistances(KeyBlocks):
         return np.minimum.reduceat(keys, self._first, axis=1, out=out[: stop - start])
 
     def finish(self, rows: np.ndarray, start: int) -> None:
-        """Nothing is left to do."""
+        """See :class:`mtn_core.metrics.distance.KeyBlocks`; nothing is left to do."""
 
     def to_distance(self, keys: np.ndarray) -> np.ndarray:
         """See :class:`mtn_core.metrics.distance.KeyBlocks`."""

@@ -8,19 +8,68 @@ else a training needs stands behind a prefix: ``optimizer.``, ``ema.``, ``scaler
 import dataclasses
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
+from pydantic import BaseModel, ConfigDict, Field
 
-from mtn_core.config import ModelConfig
-from mtn_core.errors import CheckpointError, first_offenders
-from mtn_core.files import atomic_path
+from mtn_core.config import ModelConfig, Section, validate
+from mtn_core.errors import (
+    CheckpointError,
+    ConfigError,
+    MissingFileError,
+    first_line,
+    first_offenders,
+)
+from mtn_core.files import atomic_path, sha256_of
 
 META_NAME = "mtn.meta"
 STATE_PREFIXES = ("optimizer.", "ema.", "scaler.")
+MULTITASK = "multitask"  # kind of MultiTaskNet's checkpoints
+_TITLES = {
+    MULTITASK: "a MultiTaskNet",
+    "backbone": "a bare DenseNet-121",
+    "pose": "a PoseEstNet",
+    "pose backbone": "a bare HRNet",
+}
+Schema = TypeVar("Schema", bound=Section)
+
+
+class Facts(BaseModel):
+    """What is read of a checkpoint's meta data; whatever else stands there is kept, and not read.
+
+    Attributes:
+        kind: ``multitask``, ``pose`` or ``backbone``; None in foreign files.
+        model: Configuration of the network.
+        pids: Vehicle identity of every identity class, in order.
+        metric: Distance that the embeddings are compared by.
+        recipe: That the weights were trained by.
+        config_sha256: Of the whole configuration.
+        seed: Of the training.
+        steps_per_epoch: Of the training.
+        epoch: Complete epochs; this and what follows are where a resumed training goes on.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    kind: str | None = None
+    model: dict[str, Any] | None = None
+    pids: tuple[int, ...] | None = None
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    recipe: str | None = None
+    config_sha256: str | None = None
+    seed: int | None = None
+    steps_per_epoch: int | None = None
+    epoch: int | None = Field(None, ge=0)
+    step_in_epoch: int = Field(0, ge=0)
+    step: int = Field(0, ge=0)
+    skipped_steps: int = Field(0, ge=0)
+    best_score: float | None = None
+    best_epoch: int | None = None
 
 
 @dataclasses.dataclass
@@ -31,7 +80,8 @@ class Checkpoint:
         weights: Network values by parameter name; the averaged ones (EMA) where there are any.
         state: Values behind the prefixes ``optimizer.``, ``ema.``, ``scaler.``.
         raw_weights: Network values without averaging; what training goes on from.
-        meta: ``kind``, ``model``, ``pids``, ``epoch``, ``step`` ...; empty in foreign files.
+        meta: Meta data as it stands in the file; empty in foreign files.
+        facts: What of it is read.
     """
 
     path: Path
@@ -39,20 +89,56 @@ class Checkpoint:
     raw_weights: dict[str, np.ndarray]
     state: dict[str, np.ndarray]
     meta: dict[str, Any]
+    facts: Facts
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the file."""
+        return sha256_of(self.path)
 
     @property
     def model_config(self) -> ModelConfig:
-        """Configuration of the network.
+        """Configuration of the MultiTaskNet that the weights belong to.
 
         Raises:
-            CheckpointError: The file does not say; it was not written by this package.
+            CheckpointError: They belong to another network, or the file does not say.
         """
-        if "model" not in self.meta:
+        config = self.read_model(MULTITASK, ModelConfig)
+        pids = self.facts.pids
+        if pids is not None and len(pids) != config.num_ids:
+            raise CheckpointError(
+                f"{self.path} contradicts itself: {len(pids)} training ids for a network of "
+                f"{config.num_ids} identity classes"
+            )
+        return config
+
+    def read_model(self, kind: str, schema: type[Schema]) -> Schema:
+        """Configuration of the network, which must be of one kind.
+
+        Args:
+            kind: ``multitask`` or ``pose``.
+            schema: What its configuration must be.
+
+        Raises:
+            CheckpointError: It is another network, or the file does not say.
+        """
+        if self.facts.kind not in (kind, None):
+            raise CheckpointError(
+                f"{self.path} holds {_TITLES.get(self.facts.kind, self.facts.kind)}, not "
+                f"{_TITLES[kind]}"
+            )
+        if self.facts.model is None:
             raise CheckpointError(
                 f"{self.path} does not say which network it belongs to; "
-                "it was not written by `mtn train`. For weights to start from, use --pre_ckpt_path"
+                "it was not written by a training of this package. For weights to start from, use "
+                "--pre_ckpt_path"
             )
-        return ModelConfig.model_validate(self.meta["model"])
+        try:
+            return validate(schema, self.facts.model)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"{self.path} holds a network that this version cannot build: {error}"
+            ) from error
 
 
 def save_checkpoint(
@@ -74,12 +160,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of this package, or the weights of any MindSpore checkpoint.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        MissingFileError: There is no such file.
         CheckpointError: The file is cut short or not a MindSpore checkpoint.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"checkpoint {path} is a folder; give a .ckpt file in it")
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
+        raise MissingFileError(f"checkpoint {path} does not exist")
     if path.suffix != ".ckpt":
         raise CheckpointError(
             f"{path} is not named .ckpt; a PyTorch or safetensors file goes through `mtn convert`"
@@ -88,16 +176,34 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         loaded = ms.load_checkpoint(str(path), crc_check=True)
         values = {name: parameter.asnumpy() for name, parameter in loaded.items()}
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: cut short or damaged ({first_line})"
+            f"{path} cannot be read as a checkpoint: cut short or damaged ({first_line(error)})"
         ) from error
     if not values:
         raise CheckpointError(f"{path} holds no parameters")
-    meta = json.loads(values.pop(META_NAME).tobytes()) if META_NAME in values else {}
+    meta = _read_meta(values.pop(META_NAME), path) if META_NAME in values else {}
+    try:
+        facts = validate(Facts, meta)
+    except ConfigError as error:
+        raise CheckpointError(f"{path} has meta data that cannot be used: {error}") from error
     state = {name: values.pop(name) for name in list(values) if name.startswith(STATE_PREFIXES)}
     averaged = {n.removeprefix("ema."): v for n, v in state.items() if n.startswith("ema.")}
-    return Checkpoint(path, {**values, **averaged}, values, state, meta)
+    return Checkpoint(path, {**values, **averaged}, values, state, meta, facts)
+
+
+def _read_meta(data: np.ndarray, path: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(data.tobytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} has meta data that is not JSON ({first_line(error)})"
+        ) from error
+    if not isinstance(meta, dict):
+        raise CheckpointError(
+            f"{path} has meta data that cannot be used: expected an object, "
+            f"got {type(meta).__name__}"
+        )
+    return meta
 
 
 def network_weights(network: nn.Cell) -> dict[str, np.ndarray]:
@@ -138,17 +244,24 @@ def load_weights(network: nn.Cell, weights: Mapping[str, np.ndarray], source: ob
             "weights of another network to start from go to --pre_ckpt_path"
         )
         raise CheckpointError("\n".join(lines))
+    broken = [name for name in parameters if not np.isfinite(weights[name]).all()]
+    if broken:
+        raise CheckpointError(
+            f"{source} has weights that are nan or infinite: {first_offenders(broken)}; did the "
+            "training diverge?"
+        )
     for name, parameter in parameters.items():
         parameter.set_data(ms.Tensor(weights[name], parameter.dtype))
 
 
 def create_network(checkpoint: Checkpoint) -> nn.Cell:
-    """The MultiTaskNet that a checkpoint belongs to, with its weights, in evaluation mode."""
+    """The MultiTaskNet that a checkpoint belongs to, with its weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: It belongs to another network, or does not fit.
+    """
     from mtn_core.models.multitask import MultiTaskNet
 
-    kind = checkpoint.meta.get("kind", "multitask")
-    if kind != "multitask":
-        raise CheckpointError(f"{checkpoint.path} holds a {kind} network, not a MultiTaskNet")
     network = MultiTaskNet(checkpoint.model_config)
     load_weights(network, checkpoint.weights, checkpoint.path)
     network.set_train(False)

@@ -1,7 +1,6 @@
 """MultiTaskNet: vehicle identity, colour and type from a crop and its pose (PAMTRI, ICCV 2019)."""
 
 import mindspore as ms
-import numpy as np
 from mindspore import nn, ops
 from mindspore.common.initializer import Normal
 
@@ -63,7 +62,7 @@ class MultiTaskNet(nn.Cell):
         joined = NUM_FEATURES + KEYPOINT_VALUES * config.keypoints
         self.fc_id = _dense(joined, EMBEDDING_SIZE)
         self.neck = nn.BatchNorm1d(EMBEDDING_SIZE) if self.use_neck else None
-        if self.use_neck:
+        if self.neck is not None:
             # Luo et al. fix the shift at zero, so that features stay centred for cosine distance.
             self.neck.beta.requires_grad = False
         self.classifier_id = _classifier(EMBEDDING_SIZE, config.num_ids, not self.use_neck)
@@ -94,7 +93,7 @@ class MultiTaskNet(nn.Cell):
         if self.use_keypoints:
             features = ops.cat((features, ops.cast(keypoints, features.dtype)), axis=1)
         embedding = self.leaky_relu(self.fc_id(features))
-        if self.use_neck:
+        if self.neck is not None:
             centred = self.neck(embedding)
             id_logits = self.classifier_id(centred)
             if not self.training:
@@ -124,8 +123,3 @@ def _dense(in_channels: int, out_channels: int) -> nn.Dense:
 def _classifier(in_channels: int, num_classes: int, has_bias: bool = True) -> nn.Dense:
     bias = {"bias_init": "zeros"} if has_bias else {"has_bias": False}
     return nn.Dense(in_channels, num_classes, weight_init=Normal(0.001), **bias)
-
-
-def count_parameters(network: nn.Cell) -> int:
-    """Number of trainable values."""
-    return int(sum(np.prod(p.shape) for p in network.trainable_params()))

@@ -2,20 +2,17 @@
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from mtn_core.config import OptimConfig, TrainConfig
+from mtn_core.config import OptimConfig, Recipe, Section, TrainConfig
 from mtn_core.vehicle import NUM_KEYPOINTS
 
+KIND = "pose"  # of checkpoints
 OUTPUT_STRIDE = 4
 _COARSEST_STRIDE = 32
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PoseModelConfig(_Section):
+class PoseModelConfig(Section):
     """Shape of the network.
 
     ``width`` is the number of channels at the finest resolution, 32 in W32, and doubles with every
@@ -23,11 +20,11 @@ class PoseModelConfig(_Section):
     blocks of a branch in one module.
     """
 
-    image_size: int = Field(256, ge=64)
-    width: int = Field(32, ge=4)
+    image_size: int = Field(256, ge=64, le=2048)
+    width: int = Field(32, ge=4, le=512)
     modules: tuple[int, int, int] = (1, 4, 3)
-    blocks: int = Field(4, ge=1)
-    num_keypoints: int = Field(NUM_KEYPOINTS, ge=1)
+    blocks: int = Field(4, ge=1, le=64)
+    num_keypoints: int = Field(NUM_KEYPOINTS, ge=1, le=1000)
 
     @field_validator("image_size")
     @classmethod
@@ -38,8 +35,8 @@ class PoseModelConfig(_Section):
 
     @model_validator(mode="after")
     def _has_modules(self) -> "PoseModelConfig":
-        if min(self.modules) < 1:
-            raise ValueError(f"every stage needs a module, got {list(self.modules)}")
+        if not 1 <= min(self.modules) <= max(self.modules) <= 64:
+            raise ValueError(f"every stage needs 1 to 64 modules, got {list(self.modules)}")
         return self
 
     @property
@@ -48,7 +45,7 @@ class PoseModelConfig(_Section):
         return self.image_size // OUTPUT_STRIDE
 
 
-class PoseDataConfig(_Section):
+class PoseDataConfig(Section):
     """Batches and augmentation.
 
     ``scale`` 0.25 means 0.75 to 1.25; ``rotation`` is the largest angle in degrees, drawn for a
@@ -56,8 +53,8 @@ class PoseDataConfig(_Section):
     ``weights`` says which share of the samples each data set gives; by default its share of images.
     """
 
-    batch_size: int = Field(16, ge=1)
-    num_workers: int | None = Field(None, ge=1)
+    batch_size: int = Field(16, ge=1, le=4096)
+    num_workers: int | None = Field(None, ge=1, le=4096)
     scale: float = Field(0.25, ge=0, lt=1)
     rotation: float = Field(30.0, ge=0, le=180)
     rotation_share: float = Field(0.6, ge=0, le=1)
@@ -73,7 +70,7 @@ class PoseDataConfig(_Section):
         return value
 
 
-class PoseLossConfig(_Section):
+class PoseLossConfig(Section):
     """Gaussian targets and their weight.
 
     A visible keypoint has weight 1 and a Gaussian as high as its confidence. A hidden one has
@@ -82,15 +79,15 @@ class PoseLossConfig(_Section):
     unsure, and the height of a peak says little.
     """
 
-    sigma: float = Field(2.0, gt=0)
+    sigma: float = Field(2.0, gt=0, le=64)
     hidden_weight: float = Field(0.0, ge=0, le=1)
     hidden_height: float = Field(0.3, ge=0, le=1)
 
 
-class PoseEvalConfig(_Section):
+class PoseEvalConfig(Section):
     """How keypoints are found in heatmaps and judged; thresholds in sides of the crop."""
 
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, le=4096)
     flip_test: bool = False
     refine: bool = True
     thresholds: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
@@ -103,10 +100,11 @@ class PoseEvalConfig(_Section):
         return value
 
 
-class PoseConfig(_Section):
+class PoseConfig(Recipe):
     """Everything that a training of PoseEstNet depends on, but for where the data lies."""
 
     recipe_family: ClassVar[str] = "pose"
+    command: ClassVar[str] = "train-pose"
 
     recipe: str = "pose"
     model: PoseModelConfig = PoseModelConfig()

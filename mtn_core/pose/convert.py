@@ -18,11 +18,10 @@ from mtn_core.convert.read import read_state_dict
 from mtn_core.errors import CheckpointError, first_offenders
 from mtn_core.files import sha256_of
 from mtn_core.models.checkpoint import load_checkpoint, save_checkpoint
-from mtn_core.pose.config import PoseModelConfig
+from mtn_core.pose.config import KIND, PoseModelConfig
 from mtn_core.pose.network import PoseEstNet
 from mtn_core.vehicle import NUM_KEYPOINTS
 
-POSE_KIND = "pose"
 POSE_BACKBONE_KIND = "pose backbone"
 _HEAD = "final_layer."
 _NORM_VALUES = {
@@ -123,7 +122,7 @@ def save_converted_pose(conversion: PoseConversion, out: str | Path, source: str
     else is something to start ``mtn train-pose`` from.
     """
     meta = {
-        "kind": POSE_KIND if conversion.has_head else POSE_BACKBONE_KIND,
+        "kind": KIND if conversion.has_head else POSE_BACKBONE_KIND,
         "model": conversion.model.model_dump(mode="json"),
         "source": {
             "file": Path(source).name,

@@ -7,21 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtn_core.errors import RunFolderError
 from mtn_core.files import sha256_of
 from mtn_core.pose.config import PoseConfig, PoseEvalConfig
 from mtn_core.pose.decode import decode_heatmaps
 from mtn_core.pose.loader import CropLoader
 from mtn_core.pose.metrics import measure_errors
 from mtn_core.pose.predict import Predictor, iterate_heatmaps
-from mtn_core.pose.result import RESULTS_FILE, PoseResult
+from mtn_core.pose.result import PoseResult
 from mtn_core.pose.sources import PoseSet
-from mtn_core.runs import (
-    CONFIG_FILE,
-    claim_run_folder,
-    describe_environment,
-    write_run_context,
-)
+from mtn_core.predict.evaluate import results_folder
+from mtn_core.runs import RunFolder
 
 PLAIN, QUARTER = "plain", "quarter pixel"
 FLIP, BOTH = "flip test", "flip test + quarter pixel"
@@ -122,21 +117,22 @@ def evaluate_pose_into_run(
         RunFolderError: ``out`` holds results, or another run.
     """
     out, model_path = Path(out), Path(model_path)
-    own = (out / CONFIG_FILE).is_file() and model_path.resolve().is_relative_to(out.resolve())
-    if own and (out / RESULTS_FILE).exists() and not overwrite:
-        raise RunFolderError(f"{out} already holds results; give --overwrite to replace them")
-    if not own:
-        claim_run_folder(out, overwrite=overwrite)
-        write_run_context(
-            out,
-            PoseConfig(recipe="eval-pose", eval=options),
-            environment=describe_environment(target=device_target),
-            command="eval-pose",
-            root=pose_set.label,
-            device_target=device_target,
-            checkpoint=str(model_path),
-        )
+    own = RunFolder(out).config.is_file() and model_path.resolve().is_relative_to(out.resolve())
+    context = {
+        "command": "eval-pose",
+        "root": pose_set.place or pose_set.label,
+        "device_target": device_target,
+        "checkpoint": model_path,
+    }
     provenance = {"checkpoint": model_path.name, "checkpoint_sha256": sha256_of(model_path)}
-    result = evaluate_pose(predictor, pose_set, options, provenance=provenance)
-    result.save(out)
+    with results_folder(
+        out,
+        PoseConfig(recipe="eval-pose", eval=options),
+        {"target": device_target},
+        context,
+        keep_training=own,
+        overwrite=overwrite,
+    ) as run:
+        result = evaluate_pose(predictor, pose_set, options, provenance=provenance)
+        result.save(run)
     return result

@@ -1,7 +1,6 @@
 """PoseEstNet as MINDIR, ONNX and AIR, proven to compute the same, and its ONNX file run again."""
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +12,22 @@ from mindspore import nn
 from onnx import helper, shape_inference
 
 from mtn_core.device import Device
-from mtn_core.errors import ConfigError, RunFolderError
+from mtn_core.errors import ParityError
 from mtn_core.export import onnx_graph
-from mtn_core.export.mindspore_graphs import check_formats
-from mtn_core.export.parity import TOLERANCE, ParityError
+from mtn_core.export.folder import MODEL_CARD, SUFFIXES, check_formats, export_folder
+from mtn_core.export.mindspore_graphs import write_graph
+from mtn_core.export.parity import TOLERANCE
 from mtn_core.files import sha256_of, write_json, write_text
-from mtn_core.models.checkpoint import Checkpoint, load_checkpoint, load_weights
+from mtn_core.models.checkpoint import Checkpoint, load_weights
 from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD
 from mtn_core.pose.config import PoseModelConfig
 from mtn_core.pose.network import PoseEstNet
 from mtn_core.pose.onnx_predictor import METADATA_KEY, OnnxPredictor, normalise
-from mtn_core.pose.predict import KIND, pose_model_config
+from mtn_core.pose.predict import pose_model_config
+from mtn_core.predict.model_json import BATCH, MODEL_JSON
 from mtn_core.vehicle import KEYPOINT_NAMES, NUM_KEYPOINTS
 
 NAME = "PoseEstNet"
-SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
-_BATCH = "batch"
 
 
 class _Named(nn.Cell):
@@ -42,17 +41,8 @@ class _Named(nn.Cell):
         return self.network(image)
 
 
-def is_pose_checkpoint(path: str | Path) -> bool:
-    """Whether a checkpoint says that it holds a PoseEstNet.
-
-    Raises:
-        CheckpointError: The file cannot be read.
-    """
-    return load_checkpoint(path).meta.get("kind") == KIND
-
-
 def export_pose(
-    ckpt_path: Path,
+    checkpoint: Checkpoint,
     out: Path,
     formats: Sequence[str],
     device: Device,
@@ -63,7 +53,7 @@ def export_pose(
     """Export a PoseEstNet, prove parity, write ``model.json`` and ``model_card.md``.
 
     Args:
-        ckpt_path: Written by ``mtn train-pose`` or ``mtn convert``.
+        checkpoint: Written by ``mtn train-pose`` or ``mtn convert``.
         out: Folder for the files; it sees whole, proven files or none.
         formats: Some of ``MINDIR``, ``ONNX``, ``AIR``.
         device: From :func:`mtn_core.device.setup_device`.
@@ -79,29 +69,12 @@ def export_pose(
         ParityError: A file differs from the network by more than 1e-4.
         RunFolderError: ``out`` holds an export.
     """
-    if not formats or set(formats) - set(SUFFIXES):
-        raise ConfigError(f"--file_format must be some of {', '.join(SUFFIXES)}; got {formats}")
     check_formats(formats, device)
-    checkpoint = load_checkpoint(ckpt_path)
     config = pose_model_config(checkpoint, NUM_KEYPOINTS)
-    out = Path(out)
-    if (out / "model.json").exists() and not overwrite:
-        raise RunFolderError(
-            f"{out} already holds an export; choose another folder or give --overwrite"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    work = out / f".{NAME}-unfinished"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
+    with export_folder(out, overwrite=overwrite) as work:
         spec = _write_files(checkpoint, config, work, formats, echo)
-        write_json(work / "model.json", spec)
-        write_text(work / "model_card.md", _model_card(spec))
-        # model.json comes last: where it is, the rest is complete.
-        for name in (*spec["files"], "model_card.md", "model.json"):
-            (work / name).replace(out / name)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        write_text(work / MODEL_CARD, _model_card(spec))
+        write_json(work / MODEL_JSON, spec)
     return spec
 
 
@@ -157,15 +130,12 @@ def _create(checkpoint: Checkpoint, config: PoseModelConfig) -> nn.Cell:
 
 def _export(checkpoint: Checkpoint, config: PoseModelConfig, path: Path, file_format: str) -> None:
     size = config.image_size
-    # Built anew each time: exporting the same object to ONNX twice fails.
     network = _Named(_create(checkpoint, config))
-    network.set_train(False)
     if file_format == "MINDIR":
         inputs = ms.Tensor(shape=[None, 3, size, size], dtype=ms.float32)
     else:
         inputs = ms.Tensor(np.zeros((1, 3, size, size), np.float32))
-    ms.export(network, inputs, file_name=str(path.with_suffix("")), file_format=file_format)
-    path.chmod(0o644)  # MindSpore makes it read-only for the owner alone
+    write_graph(network, [inputs], path, file_format)
 
 
 def _to_onnx(checkpoint: Checkpoint, config: PoseModelConfig, spec: dict) -> onnx.ModelProto:
@@ -182,7 +152,7 @@ def _to_onnx(checkpoint: Checkpoint, config: PoseModelConfig, spec: dict) -> onn
     for value in (graph.input[0], graph.output[0]):
         dimension = value.type.tensor_type.shape.dim[0]
         dimension.Clear()
-        dimension.dim_param = _BATCH
+        dimension.dim_param = BATCH
     del graph.value_info[:]
     helper.set_model_props(model, {METADATA_KEY: json.dumps({**spec, "files": {}})})
     model.producer_name = "mtn_core"
@@ -197,14 +167,12 @@ def _describe(checkpoint: Checkpoint, config: PoseModelConfig) -> dict[str, Any]
         "kind": "pose",
         "name": NAME,
         "model": config.model_dump(mode="json"),
-        "inputs": {
-            "image": {"shape": [_BATCH, 3, size, size], "dtype": "float32", "layout": "RGB"}
-        },
-        "outputs": {"heatmaps": {"shape": [_BATCH, NUM_KEYPOINTS, side, side], "dtype": "float32"}},
+        "inputs": {"image": {"shape": [BATCH, 3, size, size], "dtype": "float32", "layout": "RGB"}},
+        "outputs": {"heatmaps": {"shape": [BATCH, NUM_KEYPOINTS, side, side], "dtype": "float32"}},
         "image_mean": list(IMAGE_MEAN),
         "image_std": list(IMAGE_STD),
         "keypoint_names": list(KEYPOINT_NAMES),
-        "checkpoint_sha256": sha256_of(checkpoint.path),
+        "checkpoint_sha256": checkpoint.sha256,
         "files": {},
     }
 

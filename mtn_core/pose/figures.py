@@ -119,9 +119,12 @@ def plot_pck_curves(ax: Axes, errors: PoseErrors, *, largest: float = 0.2, title
         chosen[:, list(members)] = True
         count = int((errors.visible & chosen).sum())
         values = [errors.pck(t, errors.visible & chosen) for t in thresholds]
-        style = {"linewidth": 2.4} if group == "all" else {"linewidth": 1.4}
         ax.plot(
-            thresholds, values, color=_GROUP_COLORS[group], label=f"{group} (n = {count})", **style
+            thresholds,
+            values,
+            color=_GROUP_COLORS[group],
+            label=f"{group} (n = {count})",
+            linewidth=2.4 if group == "all" else 1.4,
         )
     hidden = [errors.pck(t, errors.hidden) for t in thresholds]
     ax.plot(
@@ -169,7 +172,7 @@ def plot_pck_by_keypoint(
 
 def plot_confidences(ax: Axes, errors: PoseErrors, *, title: str = "") -> Axes:
     """Predicted confidences of visible and of hidden keypoints; the line is where segments end."""
-    edges = np.linspace(0, 1, 41)
+    edges = np.linspace(0, 1, 41).tolist()
     for kind, mask, color in (
         ("visible", errors.visible, OKABE_ITO["blue"]),
         ("hidden", errors.hidden, "0.55"),

@@ -36,7 +36,7 @@ def is_own_output(split: Split) -> bool:
     """Whether the split's labels are still those that this command wrote."""
     done = _read_json(done_file(split))
     path = label_path(split.root, split.name)
-    return bool(done) and done.get("labels_sha256") == sha256_of(path)
+    return done is not None and done.get("labels_sha256") == sha256_of(path)
 
 
 def read_done(split: Split, key: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -67,7 +67,7 @@ class MapStore:
         self.pack = pack
         self.folder = work_folder(split)
         self._names = split.frame["name"].tolist()
-        self._state = {
+        self._state: dict[str, Any] = {
             "version": _VERSION,
             "key": dict(key),
             "names": _names_digest(self._names),
@@ -80,7 +80,7 @@ class MapStore:
         lines = []
         if self.folder.exists():
             reason = self._why_unusable(state)
-            if reason is None:
+            if reason is None and state is not None:
                 self._state = state
                 return [f"going on after {len(self.done_rows())} of {len(self.split)} images"]
             lines.append(f"{reason}: starting afresh")

@@ -7,7 +7,6 @@ model starts afresh. ``trans_S.json`` says what wrote the maps that are there.
 """
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from mtn_core.data.layout import MAP_KINDS, SPLITS, label_path, split_folder
 from mtn_core.data.pose_maps import draw_segments
@@ -27,6 +25,7 @@ from mtn_core.pose.loader import CropLoader
 from mtn_core.pose.map_store import MapStore, is_own_output, read_done, work_folder
 from mtn_core.pose.predict import Predictor, iterate_heatmaps
 from mtn_core.pose.sources import PoseSet
+from mtn_core.progress import progress_bar
 from mtn_core.vehicle import MAP_SIZE
 
 logger = logging.getLogger(__name__)
@@ -226,11 +225,8 @@ def _predict(
     workers = num_workers_for(None)
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="mtn-maps") as pool,
-        tqdm(
-            total=total,
-            desc=f"trans {split.name}",
-            unit="image",
-            disable=None if progress else True,
+        progress_bar(
+            total=total, description=f"trans {split.name}", unit="image", shown=progress
         ) as bar,
     ):
         waiting: list[Future] = []
@@ -276,12 +272,3 @@ def _disk_error(split: Split, error: OSError) -> DataError:
         f"writing the maps of {split.name} failed ({error}); what was finished is kept in "
         f"{work_folder(split)}: run the command again to go on, or delete that folder"
     )
-
-
-def discard_unfinished(root: str | Path, splits: Sequence[str] = SPLITS) -> list[Path]:
-    """Delete the work folders of interrupted calls; returns those that were there."""
-    found = [Path(root) / "veri" / f".trans_{name}" for name in splits]
-    found = [path for path in found if path.is_dir()]
-    for path in found:
-        shutil.rmtree(path)
-    return found

@@ -111,10 +111,10 @@ class ExchangeModule(nn.Cell):
 
     def construct(self, inputs: tuple) -> tuple:
         """Branch features, finest first -> as many as ``num_outputs``."""
-        features = ()
+        features: tuple[ms.Tensor, ...] = ()
         for i, branch in enumerate(self.branches):
             features += (branch(inputs[i]),)
-        outputs = ()
+        outputs: tuple[ms.Tensor, ...] = ()
         for paths in self.fuse_layers:
             total = paths[0](features[0])
             for i in range(1, len(features)):

@@ -7,7 +7,7 @@ import numpy as np
 
 from mtn_core.errors import DataError
 from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD
-from mtn_core.predict.onnx import create_session
+from mtn_core.predict.onnx import check_onnx_file, create_session
 from mtn_core.vehicle import NUM_KEYPOINTS
 
 METADATA_KEY = "mtn.pose"
@@ -31,7 +31,7 @@ class OnnxPredictor:
         num_threads: CPU threads; by default onnxruntime's choice.
 
     Raises:
-        FileNotFoundError: No such file.
+        MissingFileError: No such file.
         DataError: Not an ONNX file, damaged, or another kind of model.
         DeviceError: The device is not available.
     """
@@ -45,8 +45,7 @@ class OnnxPredictor:
         num_threads: int | None = None,
     ):
         path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"ONNX file {path} does not exist")
+        check_onnx_file(path)
         self._session = create_session(path, device_target, device_id, num_threads)
         metadata = self._session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:

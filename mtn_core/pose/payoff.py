@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,10 +12,13 @@ from mtn_core.config import Config, with_overrides
 from mtn_core.device import Device
 from mtn_core.engine.multitask import train
 from mtn_core.files import write_text
+from mtn_core.models.checkpoint import load_checkpoint
 from mtn_core.pose.result import PoseResult
-from mtn_core.predict.evaluate import evaluate_checkpoint, evaluate_into_run
+from mtn_core.predict.evaluate import compare, evaluate_into_run, open_evaluation
+from mtn_core.predict.mindspore import MindSporeBackend
 from mtn_core.results import RetrievalResult
 from mtn_core.results.retrieval import format_fraction
+from mtn_core.runs import RunFolder
 
 TABLE_FILE = "payoff.csv"
 EXACT, PREDICTED, WITHOUT = "exact pose", "predicted pose", "no pose"
@@ -81,7 +85,7 @@ def compare_variants(
     out = Path(out)
     rows = []
     for seed in seeds:
-        checkpoints: dict[str, Path] = {}
+        backends: dict[str, MindSporeBackend] = {}
         for variant in variants:
             overrides = {"train.seed": seed} | ({} if variant.use_pose else NO_POSE)
             run_dir = out / f"{variant.name.replace(' ', '-')}-seed{seed}"
@@ -95,13 +99,14 @@ def compare_variants(
             )
             minutes = (time.monotonic() - started) / 60
             # The last epoch, not the best: choosing by the test data would flatter every row.
-            checkpoints[variant.name] = run_dir / "ckpt" / "last.ckpt"
+            backend = _last_of(run_dir, device)
+            backends[variant.name] = backend
             result = evaluate_into_run(
-                checkpoints[variant.name], variant.root, run_dir, device, overwrite=overwrite
+                backend, open_evaluation(variant.root, backend.model), run_dir, overwrite=overwrite
             )
             rows.append(_row(variant.name, seed, result, minutes))
             echo(_describe(rows[-1]))
-        mixed = _evaluate_exact_on_predicted(variants, checkpoints, device)
+        mixed = _evaluate_exact_on_predicted(variants, backends)
         if mixed is not None:
             rows.append(_row(EXACT_ON_PREDICTED, seed, mixed, 0.0))
             echo(_describe(rows[-1]))
@@ -128,8 +133,9 @@ def compare_at_test_time(
     columns = list(COLUMNS[2:-1])
     if not Path(ckpt_path).is_file():
         return pd.DataFrame(columns=columns)
+    backend = MindSporeBackend.of_checkpoint(load_checkpoint(ckpt_path), device)
     rows = {
-        name: _row(name, 0, evaluate_checkpoint(Path(ckpt_path), Path(folder), device), 0.0)
+        name: _row(name, 0, compare(backend, open_evaluation(folder, backend.model)), 0.0)
         for name, folder in ((EXACT, root), (PREDICTED, predicted_root))
     }
     return pd.DataFrame.from_dict(rows, orient="index")[columns].astype(float)
@@ -150,15 +156,21 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _evaluate_exact_on_predicted(
-    variants: Sequence[PoseVariant], checkpoints: dict[str, Path], device: Device
+    variants: Sequence[PoseVariant], backends: dict[str, MindSporeBackend]
 ) -> RetrievalResult | None:
     roots = {variant.name: variant.root for variant in variants}
     if not {EXACT, PREDICTED} <= roots.keys():
         return None
-    return evaluate_checkpoint(checkpoints[EXACT], roots[PREDICTED], device)
+    backend = backends[EXACT]
+    return compare(backend, open_evaluation(roots[PREDICTED], backend.model))
 
 
-def _row(name: str, seed: int, result: RetrievalResult, minutes: float) -> dict[str, object]:
+def _last_of(run_dir: Path, device: Device) -> MindSporeBackend:
+    checkpoint = load_checkpoint(RunFolder(run_dir).last_checkpoint)
+    return MindSporeBackend.of_checkpoint(checkpoint, device)
+
+
+def _row(name: str, seed: int, result: RetrievalResult, minutes: float) -> dict[str, Any]:
     def number(value: float | None) -> float:
         return float("nan") if value is None else float(value)
 
@@ -174,7 +186,7 @@ def _row(name: str, seed: int, result: RetrievalResult, minutes: float) -> dict[
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _describe(row: dict[str, object]) -> str:
+def _describe(row: dict[str, Any]) -> str:
     mAP, rank1, color, type_ = (format_fraction(row[column]) for column in COLUMNS[2:-1])
     return (
         f"{row['pose']}, seed {row['seed']}: mAP {mAP}, Rank-1 {rank1}, "

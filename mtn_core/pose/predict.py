@@ -2,24 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
-from tqdm.auto import tqdm
 
 from mtn_core.errors import CheckpointError
-from mtn_core.models.checkpoint import Checkpoint, load_checkpoint, load_weights
-from mtn_core.pose.config import PoseModelConfig
+from mtn_core.models.checkpoint import Checkpoint, load_weights
+from mtn_core.pose.config import KIND, PoseModelConfig
 from mtn_core.pose.decode import decode_heatmaps, merge_flipped
 from mtn_core.pose.loader import CropLoader
 from mtn_core.pose.network import PoseEstNet, PoseInput
 from mtn_core.pose.sources import PoseSet
+from mtn_core.progress import progress_bar
 from mtn_core.vehicle import NUM_KEYPOINTS
-
-KIND = "pose"
 
 
 class Predictor(Protocol):
@@ -96,13 +93,7 @@ def pose_model_config(checkpoint: Checkpoint, num_keypoints: int) -> PoseModelCo
     Raises:
         CheckpointError: It holds another network, or one for another number of keypoints.
     """
-    kind = checkpoint.meta.get("kind")
-    if kind != KIND:
-        what = f"a {kind} network" if kind else "a network that it does not name"
-        raise CheckpointError(
-            f"{checkpoint.path} holds {what}, not a PoseEstNet of `mtn train-pose`"
-        )
-    config = PoseModelConfig.model_validate(checkpoint.meta["model"])
+    config = checkpoint.read_model(KIND, PoseModelConfig)
     if config.num_keypoints != num_keypoints:
         raise CheckpointError(
             f"{checkpoint.path} predicts {config.num_keypoints} keypoints, "
@@ -111,13 +102,12 @@ def pose_model_config(checkpoint: Checkpoint, num_keypoints: int) -> PoseModelCo
     return config
 
 
-def load_predictor(ckpt_path: str | Path) -> NetworkPredictor:
+def load_predictor(checkpoint: Checkpoint) -> NetworkPredictor:
     """The PoseEstNet of a checkpoint, ready to predict.
 
     Raises:
-        CheckpointError: The file is not a PoseEstNet for vehicles.
+        CheckpointError: It is not of a PoseEstNet for vehicles.
     """
-    checkpoint = load_checkpoint(ckpt_path)
     predictor = NetworkPredictor(pose_model_config(checkpoint, NUM_KEYPOINTS))
     predictor.load(checkpoint.weights, checkpoint.path)
     return predictor
@@ -138,12 +128,11 @@ def iterate_heatmaps(
         flip_test: Predict the mirrored crops too; ``merged`` is the mean then, else None.
         description: Of the progress bar; none without it.
     """
-    bar = tqdm(
-        total=len(loader.pose_set) if description else None,
-        desc=description,
+    bar = progress_bar(
+        total=len(loader.pose_set),
+        description=description or "",
         unit="image",
-        disable=None if description else True,
-        leave=False,
+        shown=description is not None,
     )
     try:
         for batch in loader:

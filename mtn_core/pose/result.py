@@ -12,11 +12,9 @@ import pandas as pd
 from mtn_core.errors import RunFolderError
 from mtn_core.files import atomic_path, write_json, write_text
 from mtn_core.pose.metrics import PoseErrors, format_pck_table, format_row, measure_errors
+from mtn_core.results.embeddings import load_arrays
+from mtn_core.runs import RunFolder
 
-RESULTS_FILE = "results.json"
-PREDICTIONS_FILE = "pose_predictions.npz"
-KEYPOINT_FILE = "per_keypoint.csv"
-IMAGE_FILE = "per_image.csv"
 PROTOCOL = (
     "PCK: predicted within threshold x longer side of the crop; labelled keypoints inside the crop;"
     " visible is label confidence >= 0.5"
@@ -96,10 +94,10 @@ class PoseResult:
                 lines.append(format_row(str(name), cells))
         return "\n".join(lines)
 
-    def save(self, run_dir: str | Path) -> None:
+    def save(self, run: RunFolder | str | Path) -> None:
         """Write ``results.json``, the tables and the predictions; ``results.json`` last."""
-        run_dir = Path(run_dir)
-        with atomic_path(run_dir / PREDICTIONS_FILE) as temporary:
+        run = run if isinstance(run, RunFolder) else RunFolder(run)
+        with atomic_path(run.pose_predictions) as temporary:
             np.savez_compressed(
                 temporary,
                 names=np.array(self.names),
@@ -108,9 +106,9 @@ class PoseResult:
                 sizes=self.sizes,
             )
         table = self.errors.by_keypoint(self.thresholds)
-        write_text(run_dir / KEYPOINT_FILE, table.to_csv(index_label="keypoint"))
-        write_text(run_dir / IMAGE_FILE, self.errors.by_image(self.names).to_csv(index=False))
-        write_json(run_dir / RESULTS_FILE, self.to_json_dict())
+        write_text(run.per_keypoint, table.to_csv(index_label="keypoint"))
+        write_text(run.per_image, self.errors.by_image(self.names).to_csv(index=False))
+        write_json(run.results, self.to_json_dict())
 
     @classmethod
     def load(cls, run_dir: str | Path) -> "PoseResult":
@@ -119,15 +117,12 @@ class PoseResult:
         Raises:
             RunFolderError: The folder has no pose results.
         """
-        import json
-
-        run_dir = Path(run_dir)
-        if not (run_dir / PREDICTIONS_FILE).is_file() or not (run_dir / RESULTS_FILE).is_file():
-            raise RunFolderError(f"{run_dir} has no pose results; `mtn eval-pose` writes them")
-        values = json.loads((run_dir / RESULTS_FILE).read_text(encoding="utf-8"))
-        with np.load(run_dir / PREDICTIONS_FILE) as arrays:
-            stored = {name: arrays[name] for name in ("keypoints", "labels", "sizes")}
-            names = tuple(arrays["names"].tolist())
+        run = RunFolder(run_dir)
+        if not run.pose_predictions.is_file() or not run.results.is_file():
+            raise RunFolderError(f"{run.path} has no pose results; `mtn eval-pose` writes them")
+        values = run.read_json(run.results)
+        stored = load_arrays(run.pose_predictions, ("keypoints", "labels", "sizes", "names"))
+        names = tuple(stored.pop("names").tolist())
         variants = pd.DataFrame.from_dict(values["variants"], orient="index").astype(float)
         known = {"checkpoint", "checkpoint_sha256", "flip_test", "refine", "source", "epoch"}
         return cls(

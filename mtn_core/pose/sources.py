@@ -6,7 +6,6 @@ the crop; the published VeRi annotations have this form. A hidden keypoint has c
 
 import csv
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,12 +47,14 @@ class PoseSet:
         keypoints: ``(N, 36, 3) float32``: x and y in pixels of the crop, confidence.
         sizes: ``(N, 2) int64`` width and height where the labels say them; an image of another
             size is an error. None where they do not.
+        place: Data root or annotation file.
     """
 
     label: str
     paths: tuple[Path, ...]
     keypoints: np.ndarray
     sizes: np.ndarray | None = None
+    place: Path | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -77,16 +78,6 @@ class PoseSet:
                 "match the images"
             )
         return image
-
-    def subset(self, rows: Sequence[int] | np.ndarray) -> "PoseSet":
-        """Some of the images, in the given order."""
-        rows = np.asarray(rows, dtype=np.int64)
-        return PoseSet(
-            self.label,
-            tuple(self.paths[i] for i in rows),
-            self.keypoints[rows],
-            None if self.sizes is None else self.sizes[rows],
-        )
 
 
 def is_labelled(keypoints: np.ndarray) -> np.ndarray:
@@ -114,7 +105,7 @@ def load_pose_split(root: str | Path, split: str) -> PoseSet:
     if len(rows) < len(data):
         logger.info("%s: %d of %d images have keypoints", label, len(rows), len(data))
     paths = tuple(data.image_path(int(i)) for i in rows)
-    return _present(PoseSet(label, paths, data.keypoints[rows]))
+    return _present(PoseSet(label, paths, data.keypoints[rows], place=Path(root)))
 
 
 def load_pose_annotations(csv_path: str | Path, image_folder: str | Path) -> PoseSet:
@@ -128,7 +119,8 @@ def load_pose_annotations(csv_path: str | Path, image_folder: str | Path) -> Pos
     if not folder.is_dir():
         raise DataError(f"{folder}, the folder of the images of {csv_path}, does not exist")
     paths = tuple(folder / name for name in annotations.names)
-    return _present(PoseSet(str(csv_path), paths, annotations.keypoints, annotations.sizes))
+    place = Path(csv_path)
+    return _present(PoseSet(str(place), paths, annotations.keypoints, annotations.sizes, place))
 
 
 def read_annotations(path: str | Path) -> Annotations:

@@ -10,22 +10,18 @@ import numpy as np
 from mindspore import nn
 
 from mtn_core.device import Device
-from mtn_core.engine.task import Batch, Evaluation
-from mtn_core.engine.train import Progress, fit
+from mtn_core.engine.shell import train_into_run
+from mtn_core.engine.task import Batch, Score
+from mtn_core.engine.train import Progress
 from mtn_core.errors import ConfigError, DataError
-from mtn_core.pose.config import PoseConfig
+from mtn_core.pose.config import KIND, PoseConfig
+from mtn_core.pose.convert import load_pretrained_pose
 from mtn_core.pose.loader import PoseTrainLoader
 from mtn_core.pose.loss import POSE_LOSS_PARTS, PoseLoss
 from mtn_core.pose.metrics import measure_errors
 from mtn_core.pose.network import PoseEstNet
-from mtn_core.pose.predict import KIND, NetworkPredictor, PoseOnPixels, predict_keypoints
+from mtn_core.pose.predict import NetworkPredictor, PoseOnPixels, predict_keypoints
 from mtn_core.pose.sources import PoseSet
-from mtn_core.runs import (
-    claim_run_folder,
-    describe_environment,
-    read_resumed_config,
-    write_run_context,
-)
 from mtn_core.vehicle import NUM_KEYPOINTS
 
 SCORE_THRESHOLD = 0.1
@@ -82,8 +78,6 @@ class PoseTask:
         ms.set_seed(config.train.seed)
         self.network = PoseEstNet(config.model)
         if pre_ckpt_path is not None:
-            from mtn_core.pose.convert import load_pretrained_pose
-
             logger.info("%s", load_pretrained_pose(self.network, pre_ckpt_path))
         loss = PoseLoss(config.loss, config.model.heatmap_size)
         self.forward = _LossOnPixels(self.network, loss)
@@ -109,7 +103,7 @@ class PoseTask:
             "recipe": self.config.recipe,
         }
 
-    def evaluate(self, weights: dict[str, np.ndarray]) -> Evaluation | None:
+    def evaluate(self, weights: dict[str, np.ndarray]) -> Score | None:
         """PCK of the evaluation images."""
         if self.evaluation is None:
             return None
@@ -130,7 +124,7 @@ class PoseTask:
         errors = measure_errors(found.keypoints, self.evaluation.keypoints, found.sizes)
         score = errors.pck(SCORE_THRESHOLD)
         values = (score, errors.pck(SCORE_THRESHOLD, errors.hidden), errors.visibility_accuracy())
-        return Evaluation(score, dict(zip(self.metric_names, values, strict=True)))
+        return Score(score, dict(zip(self.metric_names, values, strict=True)))
 
 
 def train_pose(
@@ -167,19 +161,15 @@ def train_pose(
     """
     if not train:
         raise DataError("no training images: give --root, or --annotations with --images")
-    if resume:
-        config = read_resumed_config(out, config)
-    task = PoseTask(config, train, evaluation, device, pre_ckpt_path)
-    if device.is_main and not resume:
-        claim_run_folder(out, overwrite=overwrite)
-        write_run_context(
-            out,
-            config,
-            environment=describe_environment(**device.to_dict()),
-            command="train-pose",
-            root=[s.label for s in train],
-            device_target=device.target,
-            rank_size=device.rank_size,
-            pre_ckpt_path=str(pre_ckpt_path) if pre_ckpt_path else None,
-        )
-    return fit(task, config, out, device, resume=resume, echo=echo, on_epoch=on_epoch)
+    return train_into_run(
+        lambda config: PoseTask(config, train, evaluation, device, pre_ckpt_path),
+        config,
+        out,
+        device,
+        roots=[pose_set.place or pose_set.label for pose_set in train],
+        pre_ckpt_path=pre_ckpt_path,
+        resume=resume,
+        overwrite=overwrite,
+        echo=echo,
+        on_epoch=on_epoch,
+    )

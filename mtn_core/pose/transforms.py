@@ -48,11 +48,12 @@ def draw_pose_augmentation(rng: np.random.Generator, config: PoseDataConfig) -> 
     scale, angle = np.clip(rng.standard_normal(2) / 2, -1, 1)
     draws = rng.random(6)
     jitter = config.color_jitter
+    gains = (1 + jitter * (2 * draws[2:5] - 1)).tolist()
     return PoseAugmentation(
         scale=float(1 + scale * config.scale),
         angle=float(angle * config.rotation) if draws[0] < config.rotation_share else 0.0,
         flip=bool(draws[1] < config.flip),
-        gains=tuple(float(1 + jitter * (2 * d - 1)) for d in draws[2:5]),
+        gains=(gains[0], gains[1], gains[2]),
         offset=float(64 * jitter * (2 * draws[5] - 1)),
     )
 
@@ -94,7 +95,7 @@ def transform_crop(
         image = cv2.resize(image, (size, size), interpolation=method)
     if moved:
         matrix = crop_matrix(width, height, augmentation) * size
-        matrix[:, :2] *= np.array([width, height]) / image.shape[1::-1]
+        matrix[:, :2] *= np.divide([width, height], image.shape[1::-1])
         # From pixel indices to positions and back: half a pixel on either side.
         matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
         result = cv2.warpAffine(

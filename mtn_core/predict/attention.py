@@ -13,18 +13,20 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from mtn_core.config import DataConfig, ModelConfig
+from mtn_core.config import ModelConfig
+from mtn_core.data.layout import GALLERY
 from mtn_core.data.pipeline import EvalLoader
+from mtn_core.data.source import open_source
 from mtn_core.data.split import Split, load_split
 from mtn_core.errors import DataError
-from mtn_core.models.checkpoint import load_checkpoint, load_weights
+from mtn_core.models.checkpoint import Checkpoint, load_weights
 from mtn_core.models.multitask import MultiTaskNet
 from mtn_core.models.preprocess import InputStack
-from mtn_core.predict.crop import take_rows
 from mtn_core.predict.mindspore import batch_inputs
-from mtn_core.report.sources import load_run
-from mtn_core.viz.attention import AttentionMaps
-from mtn_core.viz.ranking import Ranker, select_queries
+from mtn_core.results import RetrievalResult
+from mtn_core.results.attention import AttentionMaps
+from mtn_core.results.ranking import Ranker, select_queries
+from mtn_core.runs import RunFolder
 
 
 class _Features(nn.Cell):
@@ -100,7 +102,6 @@ class AttentionMapper:
         self,
         split: Split,
         rows: Sequence[int],
-        data: DataConfig,
         *,
         towards: np.ndarray | None = None,
     ) -> dict[int, np.ndarray]:
@@ -109,7 +110,6 @@ class AttentionMapper:
         Args:
             split: Split of the images.
             rows: Rows of the split.
-            data: Settings of the data pipeline.
             towards: ``(D,)`` or ``(len(rows), D)`` embedding to be alike to; by default each
                 image's own.
 
@@ -126,9 +126,11 @@ class AttentionMapper:
             raise DataError(f"no row {outside[0]} in split {split.name} of {len(split)} images")
         if not rows:
             return {}
-        part = take_rows(split, np.array(rows))
+        source = open_source(
+            split.take(rows), heatmaps=self.model.heatmaps, segments=self.model.segments
+        )
         maps: dict[int, np.ndarray] = {}
-        with EvalLoader(part, data=data, model=self.model, batch_size=self.batch_size) as loader:
+        with EvalLoader(source, model=self.model, batch_size=self.batch_size) as loader:
             for batch in loader:
                 index = batch["index"]
                 target = None if towards is None else np.atleast_2d(towards)
@@ -156,7 +158,7 @@ class AttentionMapper:
 
 def write_run_attention(
     run_dir: str | Path,
-    ckpt_path: str | Path,
+    checkpoint: Checkpoint,
     *,
     num_queries: int = 6,
     top_k: int = 10,
@@ -166,7 +168,7 @@ def write_run_attention(
 
     Args:
         run_dir: Run folder with results.
-        ckpt_path: The checkpoint that made its embeddings.
+        checkpoint: The one that made its embeddings.
         num_queries: So many of the worst queries, and as many of the best.
         top_k: Images of a rank list.
         root: Data root instead of the one that the run names.
@@ -177,10 +179,10 @@ def write_run_attention(
     Raises:
         DataError: The run names no data root, or its images are not those of the data.
     """
-    run = load_run(run_dir, root=root)
-    if not run.crops.roots:
+    result = RetrievalResult.load(run_dir)
+    roots = [Path(root)] if root is not None else RunFolder(run_dir).data_roots()
+    if not roots:
         raise DataError(f"{run_dir} does not say where its images lie; give --root")
-    result = run.result
     ranker = Ranker(result.query, result.gallery, metric=result.protocol["metric"])
     chosen = [
         row
@@ -192,19 +194,18 @@ def write_run_attention(
     shown = [entry for one in lists for entry in one.entries]
     shown += [one.first_match for one in lists if one.first_match is not None]
     gallery_rows = sorted({entry.row for entry in shown})
-    checkpoint = load_checkpoint(ckpt_path)
     mapper = AttentionMapper(checkpoint.model_config)
     mapper.load(checkpoint.weights, checkpoint.path)
     maps = []
     for name, embeddings, rows in (
         ("query", result.query, query_rows),
-        ("test", result.gallery, gallery_rows),
+        (GALLERY, result.gallery, gallery_rows),
     ):
-        split = load_split(run.crops.roots[0], name)
+        split = load_split(roots[0], name)
         if split.frame["name"].tolist() != embeddings.names.tolist():
             raise DataError(
-                f"the {name} images below {run.crops.roots[0]} are not those of {run_dir}; "
+                f"the {name} images below {roots[0]} are not those of {run_dir}; "
                 "give the data root of the evaluation with --root"
             )
-        maps.append(mapper.compute(split, rows, DataConfig()))
+        maps.append(mapper.compute(split, rows))
     return AttentionMaps(*maps).save(run_dir)

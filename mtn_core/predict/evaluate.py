@@ -1,211 +1,207 @@
-"""Evaluation of checkpoints: embed query and gallery, compare, write the results into a run."""
+"""Evaluation: embed query and gallery, compare, write the results into a run."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import mindspore as ms
-
-from mtn_core.config import Config, config_from_dict, with_overrides
-from mtn_core.data.source import open_source
-from mtn_core.data.split import Split, load_split
-from mtn_core.device import Device
-from mtn_core.errors import CheckpointError, RunFolderError
-from mtn_core.files import sha256_of, write_json
-from mtn_core.models.checkpoint import Checkpoint, load_checkpoint
-from mtn_core.predict.histogram import color_histogram_result
-from mtn_core.predict.mindspore import Embedder
+from mtn_core.config import Config, EvalConfig, ModelConfig, Recipe, config_from_dict
+from mtn_core.data.layout import GALLERY
+from mtn_core.data.source import Source, open_source
+from mtn_core.data.split import load_split
+from mtn_core.errors import ConfigError
+from mtn_core.files import explain_full_disk, write_json
+from mtn_core.predict.backend import Backend, embed_split
+from mtn_core.predict.histogram import HistogramBackend
+from mtn_core.provenance import describe_environment
 from mtn_core.results import RetrievalResult
-from mtn_core.runs import (
-    CONFIG_FILE,
-    RESULTS_FILE,
-    claim_run_folder,
-    config_sha256,
-    describe_environment,
-    read_run_config,
-    write_run_context,
-)
+from mtn_core.runs import RunFolder
 
-BASELINES_FILE = "baselines.json"
+Evaluation = tuple[Source, Source]
+# What a network was trained as stands in its file; only these sections are the evaluation's.
+_OWN_SECTIONS = ("eval", "data")
 
 
-def embed_and_compare(
-    embedder: Embedder,
-    query: Split,
-    gallery: Split,
-    config: Config,
-    provenance: Mapping[str, Any] | None = None,
+def open_evaluation(root: str | Path, model: ModelConfig) -> Evaluation:
+    """Query and gallery of a root, opened: what the network needs is there, packed or in folders.
+
+    Args:
+        root: The folder that holds ``veri/``.
+        model: What the network sees.
+
+    Raises:
+        DataError: Labels, images or maps are missing.
+    """
+    query, gallery = (
+        open_source(load_split(root, name), heatmaps=model.heatmaps, segments=model.segments)
+        for name in ("query", GALLERY)
+    )
+    return query, gallery
+
+
+def evaluation_config(backend: Backend, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration that the evaluation of a network amounts to.
+
+    Args:
+        backend: The network.
+        overrides: Dotted keys of the sections ``eval`` and ``data``.
+
+    Raises:
+        ConfigError: A key of another section, which the network's file has settled, or a bad value.
+    """
+    for key in overrides or {}:
+        if key.partition(".")[0] not in _OWN_SECTIONS:
+            raise ConfigError(
+                f"{key} is settled by the network that is evaluated; an evaluation takes "
+                "eval.* and data.num_workers"
+            )
+    values = {"recipe": backend.recipe or "eval", "eval": {"metric": backend.metric}}
+    return config_from_dict(values, overrides).model_copy(update={"model": backend.model})
+
+
+def compare(
+    backend: Backend,
+    evaluation: Evaluation,
+    settings: EvalConfig | None = None,
+    *,
+    num_workers: int | None = None,
+    shown: bool = True,
 ) -> RetrievalResult:
-    """Embed both splits and evaluate the one against the other."""
-    embeddings = [
-        embedder.embed(split, config.data, config.eval.batch_size) for split in (query, gallery)
-    ]
+    """Embed query and gallery, and evaluate the one against the other.
+
+    Args:
+        backend: The network.
+        evaluation: From :func:`open_evaluation`.
+        settings: Batch size, metric and length of the CMC curve; by default the network's metric.
+        num_workers: Decoding threads; by default as many as the machine has processors.
+        shown: Whether progress bars are shown on a terminal.
+
+    Raises:
+        DataError: An image cannot be read, or the embeddings are not finite.
+    """
+    settings = settings or evaluation_config(backend).eval
+    query, gallery = (
+        embed_split(
+            backend,
+            source,
+            batch_size=settings.batch_size,
+            num_workers=num_workers,
+            shown=shown,
+        )
+        for source in evaluation
+    )
     return RetrievalResult.from_embeddings(
-        *embeddings,
-        metric=config.eval.metric,
-        max_rank=config.eval.max_rank,
-        provenance=provenance,
+        query,
+        gallery,
+        metric=settings.metric,
+        max_rank=settings.max_rank,
+        provenance=backend.provenance,
     )
 
 
-def evaluate_checkpoint(
-    ckpt_path: Path,
-    root: Path,
-    device: Device,
-    *,
-    config: Config | None = None,
-    heatmaps: bool | None = None,
-    segments: bool | None = None,
-) -> RetrievalResult:
-    """Evaluate a checkpoint on the query and gallery of a data root.
-
-    Args:
-        ckpt_path: Written by training.
-        root: The folder that holds ``veri/``.
-        device: From :func:`mtn_core.device.setup_device`.
-        config: For batch size, workers and metric; by default the metric that the training used.
-        heatmaps: What the caller believes the network sees; checked against the checkpoint.
-        segments: Likewise.
-
-    Raises:
-        CheckpointError: The checkpoint sees other inputs than it was said to.
-    """
-    checkpoint = load_checkpoint(ckpt_path)
-    model = checkpoint.model_config
-    for flag, wanted, has in (
-        ("heatmapaware", heatmaps, model.heatmaps),
-        ("segmentaware", segments, model.segments),
-    ):
-        if wanted is not None and wanted != has:
-            raise CheckpointError(
-                f"{ckpt_path} was trained with --{flag} {has}, but --{flag} {wanted} was given; "
-                f"the network has {model.in_channels} input channels. Leave the flag out to use "
-                "what the checkpoint says"
-            )
-    if config is None:
-        config = with_overrides(
-            Config(), {"eval.metric": checkpoint.meta.get("metric", "euclidean")}
-        )
-    config = config.model_copy(update={"model": model})
-    query, gallery = load_evaluation(root, config)
-    embedder = Embedder(model, device)
-    embedder.load(checkpoint.weights, ckpt_path)
-    provenance = {
-        "checkpoint_sha256": sha256_of(ckpt_path),
-        "config_sha256": checkpoint.meta.get("config_sha256", config_sha256(config)),
-        "recipe": checkpoint.meta.get("recipe"),
-        "epoch": checkpoint.meta.get("epoch"),
-        "seed": checkpoint.meta.get("seed"),
-        "maps": [name for name in ("heatmaps", "segments") if getattr(model, name)],
-        "keypoints": model.keypoints,
-    }
-    return embed_and_compare(embedder, query, gallery, config, provenance)
-
-
-def evaluate_untrained(config: Config, root: Path, device: Device) -> RetrievalResult:
-    """The same network with its random start, as a baseline.
-
-    Args:
-        config: With ``model.num_ids`` known, such as the resolved configuration of a run.
-        root: The folder that holds ``veri/``.
-        device: From :func:`mtn_core.device.setup_device`.
-    """
-    query, gallery = load_evaluation(root, config)
-    ms.set_seed(config.train.seed)
-    return embed_and_compare(Embedder(config.model, device), query, gallery, config)
-
-
-def load_evaluation(root: Path, config: Config) -> tuple[Split, Split]:
-    """Query and gallery of a root; what the network needs is there, packed or in folders."""
-    splits = load_split(root, "query"), load_split(root, "test")
-    for split in splits:
-        open_source(split, heatmaps=config.model.heatmaps, segments=config.model.segments)
-    return splits
-
-
 def evaluate_into_run(
-    ckpt_path: Path,
-    root: Path,
-    out: Path,
-    device: Device,
+    backend: Backend,
+    evaluation: Evaluation,
+    out: str | Path,
     *,
-    heatmaps: bool | None = None,
-    segments: bool | None = None,
+    command: str = "eval",
+    checkpoint: Path | None = None,
+    device: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> RetrievalResult:
-    """Evaluate a checkpoint and write the results into a run folder.
+    """Evaluate a network and write the results into a run folder.
 
-    The folder may be the one that the checkpoint was trained in: then its configuration stays, and
-    results are added. Any other folder that holds a run is refused unless ``overwrite``.
+    The folder may be the one that the network was trained in: then its configuration stays, and
+    results are added. Any other folder that holds a run is refused unless ``overwrite``. What is
+    there is replaced when the new results are complete, not before.
 
     Args:
-        ckpt_path: Written by training.
-        root: The folder that holds ``veri/``.
+        backend: The network.
+        evaluation: From :func:`open_evaluation`.
         out: Run folder.
-        device: From :func:`mtn_core.device.setup_device`.
-        heatmaps: See :func:`evaluate_checkpoint`.
-        segments: Likewise.
-        overrides: Dotted keys of the ``eval`` and ``data`` sections.
+        command: That evaluates, for ``config.yaml``.
+        checkpoint: File that the network was read from, likewise.
+        device: For ``environment.json``, such as ``Device.to_dict()``.
+        overrides: Dotted keys of the sections ``eval`` and ``data``.
         overwrite: Replace results that are there.
 
     Raises:
         RunFolderError: ``out`` holds results, or another run.
     """
-    checkpoint = load_checkpoint(ckpt_path)
-    own = _is_own_run(out, checkpoint)
-    if own and (out / RESULTS_FILE).exists() and not overwrite:
-        raise RunFolderError(f"{out} already holds results; give --overwrite to replace them")
-    if not own and device.is_main:
-        claim_run_folder(out, overwrite=overwrite)
-    metric = checkpoint.meta.get("metric", "euclidean")
-    config = config_from_dict(
-        {"recipe": checkpoint.meta.get("recipe") or "eval", "eval": {"metric": metric}}, overrides
-    )
-    config = config.model_copy(update={"model": checkpoint.model_config})
-    if not own and device.is_main:
-        write_run_context(
-            out,
-            config,
-            environment=describe_environment(**device.to_dict()),
-            command="eval",
-            root=str(root),
-            device_target=device.target,
-            rank_size=device.rank_size,
-            checkpoint=str(ckpt_path),
-        )
-    result = evaluate_checkpoint(
-        ckpt_path, root, device, config=config, heatmaps=heatmaps, segments=segments
-    )
-    if device.is_main:
-        result.save(out)
+    config = evaluation_config(backend, overrides)
+    workers = config.data.num_workers
+    if backend.rank:
+        return compare(backend, evaluation, config.eval, num_workers=workers)
+    own = RunFolder(out).trained(backend.provenance.get("config_sha256"))
+    context = {
+        "command": command,
+        "root": evaluation[0].split.root,
+        "device_target": (device or {}).get("target"),
+        "rank_size": backend.rank_size,
+        "checkpoint": checkpoint,
+    }
+    with results_folder(
+        out, config, device or {}, context, keep_training=own, overwrite=overwrite
+    ) as run:
+        result = compare(backend, evaluation, config.eval, num_workers=workers)
+        result.save(run)
+    result.folder = Path(out)
     return result
 
 
-def write_baselines(config: Config, root: Path, run_dir: Path, device: Device) -> dict[str, Any]:
+@contextlib.contextmanager
+def results_folder(
+    out: str | Path,
+    config: Recipe,
+    device: Mapping[str, Any],
+    context: Mapping[str, Any],
+    *,
+    keep_training: bool = False,
+    overwrite: bool = False,
+) -> Iterator[RunFolder]:
+    """A run folder to write results into, with its context; see :meth:`RunFolder.with_evaluation`.
+
+    Args:
+        out: Run folder.
+        config: Resolved.
+        device: For ``environment.json``.
+        context: For ``config.yaml``, see :meth:`RunFolder.write_context`.
+        keep_training: The weights were trained in ``out``: its own context stays.
+        overwrite: Replace what is there.
+    """
+    with (
+        explain_full_disk(out),
+        RunFolder(out).with_evaluation(keep_training=keep_training, overwrite=overwrite) as run,
+    ):
+        if not keep_training:
+            given = {key: value for key, value in context.items() if value is not None}
+            run.write_context(config, describe_environment(**device), **given)
+        yield run
+
+
+def write_baselines(
+    untrained: Backend, evaluation: Evaluation, out: str | Path, settings: EvalConfig
+) -> dict[str, dict[str, float]]:
     """Evaluate the untrained network and a plain colour histogram; write ``baselines.json``.
+
+    Args:
+        untrained: From :func:`mtn_core.predict.mindspore.untrained_backend`.
+        evaluation: From :func:`open_evaluation`.
+        out: Run folder.
+        settings: How the trained network was evaluated.
 
     Returns:
         ``{"untrained": {"mAP": ..., "rank1": ...}, "color_histogram": {...}}``, fractions.
     """
-    query, gallery = load_evaluation(root, config)
     results = {
-        "untrained": evaluate_untrained(config, root, device),
-        "color_histogram": color_histogram_result(query, gallery),
+        "untrained": compare(untrained, evaluation, settings),
+        "color_histogram": compare(HistogramBackend(), evaluation),
     }
     baselines = {
         name: {"mAP": r.mAP, "mINP": r.mINP, "rank1": float(r.cmc[0])}
         for name, r in results.items()
     }
-    if device.is_main:
-        write_json(run_dir / BASELINES_FILE, baselines)
+    if untrained.rank == 0:
+        write_json(RunFolder(out).baselines, baselines)
     return baselines
-
-
-def _is_own_run(out: Path, checkpoint: Checkpoint) -> bool:
-    if not (out / CONFIG_FILE).is_file():
-        return False
-    config, context = read_run_config(out)
-    if context.get("command") != "train":
-        return False
-    return config_sha256(config) == checkpoint.meta.get("config_sha256")

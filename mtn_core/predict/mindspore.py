@@ -1,28 +1,24 @@
-"""Embeddings and attribute logits of a split."""
+"""MultiTaskNet in MindSpore as a back end: from a checkpoint, or untrained."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
-from tqdm.auto import tqdm
 
-from mtn_core.config import DataConfig, ModelConfig
-from mtn_core.data.pipeline import EvalLoader
-from mtn_core.data.split import Split
+from mtn_core.config import Config, ModelConfig
 from mtn_core.device import Device
-from mtn_core.models.checkpoint import load_weights
+from mtn_core.models.checkpoint import Checkpoint, load_weights
 from mtn_core.models.multitask import MultiTaskNet
 from mtn_core.models.preprocess import InputStack
-from mtn_core.results import Embeddings
-
-MAP_KEYS = ("heatmaps", "segments")
+from mtn_core.predict.backend import Outputs, used_maps
+from mtn_core.predict.provenance import model_provenance
 
 
 def batch_inputs(batch: Mapping[str, np.ndarray], model: ModelConfig) -> list[np.ndarray]:
     """A batch's pixels, maps in use and keypoints, in the order that the cells here take."""
-    used = [key for key in MAP_KEYS if getattr(model, key)]
-    return [batch[key] for key in ("image", *used, "keypoints")]
+    return [batch[key] for key in ("image", *used_maps(model), "keypoints")]
 
 
 class NetworkOnPixels(nn.Cell):
@@ -42,21 +38,58 @@ class NetworkOnPixels(nn.Cell):
         return self.network(self.stack(inputs[0], heatmaps, segments), inputs[-1])
 
 
-class Embedder:
+class MindSporeBackend:
     """A network in evaluation mode whose graph is compiled once, whatever weights it is given.
 
     Args:
         model: Configuration of the network.
         device: Device and rank; with several ranks each embeds its share and all get everything.
+        metric: Distance that its embeddings are compared by.
+        recipe: What it was trained by.
+        provenance: For ``results.json``.
     """
 
-    def __init__(self, model: ModelConfig, device: Device):
-        self.model = model
-        self.device = device
+    def __init__(
+        self,
+        model: ModelConfig,
+        device: Device,
+        *,
+        metric: str = "euclidean",
+        recipe: str | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ):
+        self.model, self.metric, self.recipe = model, metric, recipe
+        self.provenance: Mapping[str, Any] = provenance or {}
+        self.rank, self.rank_size = device.rank, device.rank_size
         self.network = MultiTaskNet(model)
         self._cell = NetworkOnPixels(self.network)
         self._cell.set_train(False)
         self._gather = ops.AllGather() if device.rank_size > 1 else None
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Checkpoint, device: Device) -> "MindSporeBackend":
+        """The network that a checkpoint belongs to, with its weights.
+
+        Raises:
+            CheckpointError: It is not one of MultiTaskNet, or does not fit.
+        """
+        facts = checkpoint.facts
+        backend = cls(
+            checkpoint.model_config,
+            device,
+            metric=facts.metric,
+            recipe=facts.recipe,
+            provenance=model_provenance(
+                checkpoint.model_config,
+                checkpoint_sha256=checkpoint.sha256,
+                config_sha256=facts.config_sha256,
+                recipe=facts.recipe,
+                epoch=facts.epoch,
+                seed=facts.seed,
+            ),
+        )
+        backend.load(checkpoint.weights, checkpoint.path)
+        return backend
 
     def load(self, weights: Mapping[str, np.ndarray], source: object = "the weights") -> None:
         """Use these weights from now on.
@@ -66,56 +99,27 @@ class Embedder:
         """
         load_weights(self.network, weights, source)
 
-    def embed(
-        self, split: Split, data: DataConfig, batch_size: int, *, progress: bool = True
-    ) -> Embeddings:
-        """Embed every image of a split, in the split's order.
+    def embed(self, batch: Mapping[str, np.ndarray]) -> Outputs:
+        """See :class:`mtn_core.predict.backend.Backend`."""
+        tensors = [ms.Tensor(np.ascontiguousarray(a)) for a in batch_inputs(batch, self.model)]
+        _, color, type_, embedding = self._cell(*tensors)
+        if not self.model.attributes:  # such a network gives zeros, which name no class
+            return Outputs(embedding.asnumpy())
+        return Outputs(embedding.asnumpy(), color.asnumpy(), type_.asnumpy())
 
-        Raises:
-            DataError: An image or a map that the network needs cannot be read.
-        """
-        outputs: list[np.ndarray] = []
-        rows: list[np.ndarray] = []
-        with EvalLoader(
-            split,
-            data=data,
-            model=self.model,
-            batch_size=batch_size,
-            rank=self.device.rank,
-            rank_size=self.device.rank_size,
-        ) as loader:
-            bar = tqdm(
-                loader,
-                desc=f"embedding {split.name}",
-                unit="batch",
-                disable=None if progress and self.device.is_main else True,
-                leave=False,
-            )
-            for batch in bar:
-                tensors = [ms.Tensor.from_numpy(a) for a in batch_inputs(batch, self.model)]
-                _, color, type_, embedding = self._cell(*tensors)
-                parts = [t.asnumpy() for t in (embedding, color, type_)]
-                outputs.append(np.concatenate(parts, axis=1))
-                rows.append(np.column_stack([batch["index"], batch["size"]]).astype(np.int32))
-        values, labels = np.concatenate(outputs), np.concatenate(rows)
-        if self._gather is not None:
-            values = self._gather(ms.Tensor(values)).asnumpy()
-            labels = self._gather(ms.Tensor(labels)).asnumpy()
-        # Back into the split's order, without the rows that fill up the last batches.
-        kept = labels[:, 0] >= 0
-        order = np.argsort(labels[kept, 0], kind="stable")
-        return self._to_embeddings(split, values[kept][order], labels[kept][order, 1:])
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """See :class:`mtn_core.predict.backend.Backend`."""
+        if self._gather is None:
+            return values
+        return self._gather(ms.Tensor(np.ascontiguousarray(values))).asnumpy()
 
-    def _to_embeddings(self, split: Split, values: np.ndarray, sizes: np.ndarray) -> Embeddings:
-        colors = self.model.num_colors
-        width = values.shape[1] - colors - self.model.num_types
-        features, color, type_ = np.split(values, [width, width + colors], axis=1)
-        # A network without attribute heads gives zeros, which name no class.
-        attributes = self.model.attributes
-        return Embeddings.of_split(
-            split,
-            features=features,
-            color_logits=color if attributes else None,
-            type_logits=type_ if attributes else None,
-            sizes=sizes,
-        )
+
+def untrained_backend(config: Config, device: Device) -> MindSporeBackend:
+    """The network of a configuration as it is before training, as a baseline.
+
+    Args:
+        config: With ``model.num_ids`` known, such as the resolved configuration of a run.
+        device: From :func:`mtn_core.device.setup_device`.
+    """
+    ms.set_seed(config.train.seed)
+    return MindSporeBackend(config.model, device, metric=config.eval.metric, recipe=config.recipe)

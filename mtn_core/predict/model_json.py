@@ -8,12 +8,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mtn_core.config import ModelConfig
-from mtn_core.errors import ConfigError, DataError
+from mtn_core.errors import DataError, MissingFileError
 from mtn_core.files import sha256_of, write_text
 from mtn_core.vehicle import KEYPOINT_NAMES, SEGMENT_NAMES
 
@@ -174,13 +174,13 @@ def find_spec_file(model_path: Path) -> Path:
     """``model.json`` beside a model file.
 
     Raises:
-        FileNotFoundError: The model file or its ``model.json`` is missing.
+        MissingFileError: The model file or its ``model.json`` is missing.
     """
     if not model_path.is_file():
-        raise FileNotFoundError(f"model file {model_path} does not exist; `mtn export` writes one")
+        raise MissingFileError(f"model file {model_path} does not exist; `mtn export` writes one")
     path = model_path.parent / MODEL_JSON
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path} is missing; `mtn export` writes it beside the model file, keep them together"
         )
     return path
@@ -190,13 +190,13 @@ def load_spec(model_path: str | Path) -> ModelSpec:
     """Read ``model.json`` beside a model file, or itself, and check the file against it.
 
     Raises:
-        FileNotFoundError: The model file or its ``model.json`` is missing.
+        MissingFileError: The model file or its ``model.json`` is missing.
         DataError: ``model.json`` is of another model, or the file is damaged.
     """
     model_path = Path(model_path)
     path = model_path if model_path.name == MODEL_JSON else find_spec_file(model_path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; `mtn export` writes it")
+        raise MissingFileError(f"{path} does not exist; `mtn export` writes it")
     spec = parse_spec(path.read_text(encoding="utf-8"), path)
     if path != model_path:
         check_file(model_path, spec, path)
@@ -226,22 +226,3 @@ def check_file(model_path: Path, spec: ModelSpec, source: object) -> None:
             f"{model_path} is not the file that {source} describes (its SHA-256 differs); "
             "copy both again from one export"
         )
-
-
-def check_flags(
-    spec: ModelSpec, source: object, *, heatmaps: bool | None, segments: bool | None
-) -> None:
-    """Check what the caller believes the network sees.
-
-    Raises:
-        ConfigError: The model sees something else.
-    """
-    wanted: dict[str, Any] = {"heatmapaware": heatmaps, "segmentaware": segments}
-    has = {"heatmapaware": spec.network.heatmaps, "segmentaware": spec.network.segments}
-    for flag, value in wanted.items():
-        if value is not None and value != has[flag]:
-            raise ConfigError(
-                f"{source} was exported with --{flag} {has[flag]}, but --{flag} {value} was given; "
-                f"the model takes {len(spec.channels)} channels. Leave the flag out to use what "
-                "the model says"
-            )

@@ -7,17 +7,23 @@
 import contextlib
 import ctypes
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mtn_core.data.images import read_image
-from mtn_core.data.transforms import keypoint_vector, transform_image, transform_keypoints
-from mtn_core.errors import ConfigError, DataError, DeviceError, MissingPackageError
-from mtn_core.predict.host_input import map_keys, model_inputs
+from mtn_core.errors import (
+    DataError,
+    DeviceError,
+    MissingFileError,
+    MissingPackageError,
+    first_line,
+)
+from mtn_core.files import sha256_of
+from mtn_core.predict.backend import Outputs
+from mtn_core.predict.host_input import model_inputs
 from mtn_core.predict.model_json import (
-    IMAGE,
     KEYPOINTS,
     METADATA_KEY,
     MODEL_JSON,
@@ -27,13 +33,13 @@ from mtn_core.predict.model_json import (
     load_spec,
     parse_spec,
 )
-from mtn_core.vehicle import NUM_KEYPOINTS
+from mtn_core.predict.provenance import model_provenance
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
 
 
 class OnnxModel:
-    """An exported model, ready to run.
+    """An exported model, ready to run; also a :class:`mtn_core.predict.backend.Backend`.
 
     Args:
         path: ``.onnx`` file that `mtn export` wrote; what it takes and gives stands inside it.
@@ -46,10 +52,12 @@ class OnnxModel:
         takes_pixels: Whether it wants uint8 pixels and maps instead of the normalised stack.
 
     Raises:
-        FileNotFoundError: No such file.
+        MissingFileError: No such file.
         DataError: Not an ONNX file, damaged, or of another kind of model.
         DeviceError: The device is not available; the message names the reason.
     """
+
+    rank, rank_size = 0, 1
 
     def __init__(
         self,
@@ -60,8 +68,7 @@ class OnnxModel:
         num_threads: int | None = None,
     ):
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"ONNX file {self.path} does not exist; `mtn export` writes it")
+        check_onnx_file(self.path)
         self.device_target, self.device_id = device_target, device_id
         beside = self.path.parent / MODEL_JSON
         if beside.is_file():
@@ -73,6 +80,14 @@ class OnnxModel:
             i.type == "tensor(uint8)" for i in self._session.get_inputs()
         )
         _check_interface(self._session, self.spec, self.takes_pixels, self.path)
+        self.model, self.recipe = self.spec.network, self.spec.recipe
+        self.metric: str = self.spec.metric
+        self.provenance: Mapping[str, Any] = spec_provenance(
+            self.spec,
+            backend="onnxruntime",
+            model_file=self.path.name,
+            model_sha256=sha256_of(self.path),
+        )
 
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run on a loader's batch (uint8 pixels and maps, keypoints).
@@ -105,40 +120,51 @@ class OnnxModel:
         self._session.run_with_iobinding(binding)
         return {name: value.numpy() for name, value in outputs.items()}
 
-    def embed_images(
-        self,
-        images: Sequence[str | Path | np.ndarray],
-        keypoints: np.ndarray | None = None,
-        maps: Mapping[str, np.ndarray] | None = None,
-    ) -> np.ndarray:
-        """Embed single crops, as a search does.
+    def embed(self, batch: Mapping[str, np.ndarray]) -> Outputs:
+        """See :class:`mtn_core.predict.backend.Backend`."""
+        outputs = self.run(batch)
+        if not self.model.attributes:  # such a network gives zeros, which name no class
+            return Outputs(outputs["embedding"])
+        return Outputs(outputs["embedding"], outputs["color_logits"], outputs["type_logits"])
 
-        Args:
-            images: Files, or ``(H, W, 3) uint8`` RGB arrays.
-            keypoints: ``(N, 36, 3)`` in pixels of the crops; without them the network sees none.
-            maps: ``heatmaps`` and ``segments`` ``(N, maps, 64, 64) uint8``; empty without them.
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """See :class:`mtn_core.predict.backend.Backend`."""
+        return values
 
-        Returns:
-            ``(N, D) float32``.
 
-        Raises:
-            DataError: A file is not an image.
-        """
-        crops = [i if isinstance(i, np.ndarray) else read_image(i) for i in images]
-        if keypoints is None:
-            keypoints = np.zeros((len(crops), NUM_KEYPOINTS, 3), np.float32)
-        size = self.spec.network.image_size
-        batch = {IMAGE: np.stack([transform_image(crop, size) for crop in crops])}
-        for key in map_keys(self.spec):
-            shape = (len(crops), *(int(n) for n in self.spec.pixel_inputs[key].shape[1:]))
-            batch[key] = (maps or {}).get(key, np.zeros(shape, np.uint8))
-        batch[KEYPOINTS] = np.stack(
-            [
-                keypoint_vector(transform_keypoints(points, crop.shape[1], crop.shape[0]))
-                for points, crop in zip(keypoints, crops, strict=True)
-            ]
-        )
-        return self.run(batch)["embedding"]
+def spec_provenance(spec: ModelSpec, **more: Any) -> dict[str, Any]:
+    """Where the embeddings of an exported model come from.
+
+    Args:
+        spec: What the model says of itself.
+        more: What is particular to whatever runs it.
+    """
+    return model_provenance(
+        spec.network,
+        checkpoint_sha256=spec.checkpoint_sha256,
+        config_sha256=spec.config_sha256,
+        recipe=spec.recipe,
+        epoch=spec.epoch,
+        seed=spec.seed,
+        **more,
+    )
+
+
+def check_onnx_file(path: Path) -> None:
+    """Refuse what cannot be an ONNX file, before onnxruntime says so in its own words.
+
+    Raises:
+        MissingFileError: No such file.
+        DataError: A folder, an empty file, or one of another format.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give the .onnx file in it")
+    if not path.is_file():
+        raise MissingFileError(f"ONNX file {path} does not exist; `mtn export` writes it")
+    if path.suffix != ".onnx":
+        raise DataError(f"{path} is not named .onnx; give the .onnx file of the export")
+    if not path.stat().st_size:
+        raise DataError(f"{path} is empty (0 bytes); export the checkpoint again with `mtn export`")
 
 
 def create_session(path: Path, device_target: str, device_id: int, num_threads: int | None):
@@ -167,15 +193,20 @@ def create_session(path: Path, device_target: str, device_id: int, num_threads: 
         session = onnxruntime.InferenceSession(
             str(path), options, providers=[provider], provider_options=settings
         )
-    except (errors.InvalidProtobuf, errors.InvalidGraph, errors.NoModel) as error:
+    except (
+        errors.InvalidProtobuf,
+        errors.InvalidGraph,
+        errors.InvalidArgument,
+        errors.NoModel,
+    ) as error:
         raise DataError(
             f"{path} is not a readable ONNX file: cut short, damaged or another format "
-            f"({_first_line(error)}); export the checkpoint again with `mtn export`"
+            f"({first_line(error)}); export the checkpoint again with `mtn export`"
         ) from error
     except (errors.Fail, errors.RuntimeException, RuntimeError, ValueError) as error:
         if device_target == "GPU":
-            raise DeviceError(_no_device(device_id, _first_line(error))) from error
-        raise DataError(f"{path} does not load: {_first_line(error)}") from error
+            raise DeviceError(_no_device(device_id, first_line(error))) from error
+        raise DataError(f"{path} does not load: {first_line(error)}") from error
     # onnxruntime goes on with the CPU when a provider cannot start; here that is an error.
     if session.get_providers()[0] != provider:
         raise DeviceError(_no_device(device_id, _why_no_cuda(onnxruntime)))
@@ -254,17 +285,3 @@ def _check_interface(session, spec: ModelSpec, takes_pixels: bool, path: Path) -
             f"{path} has other inputs and outputs than it says: expected {expected}, got {found}; "
             "export the checkpoint again with `mtn export`"
         )
-
-
-def check_batch_size(batch_size: int) -> None:
-    """Refuse a batch size below 1.
-
-    Raises:
-        ConfigError: It is.
-    """
-    if batch_size < 1:
-        raise ConfigError(f"--batch_size must be 1 or more, got {batch_size}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

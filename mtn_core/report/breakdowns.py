@@ -1,6 +1,7 @@
 """Sections on where a run fails: breakdowns by group, and the verification view."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -107,8 +108,9 @@ def _breakdown_table(frame: pd.DataFrame, group: str, heading: str, title: str) 
     )
 
     def group_cell(value: object) -> Cell:
-        is_number = isinstance(value, int | float | np.number)
-        return number_cell(int(value)) if is_number else text_cell(value)
+        if isinstance(value, int | float | np.integer | np.floating):
+            return number_cell(int(value))
+        return text_cell(value)
 
     return table_from_frame(
         shown,
@@ -150,8 +152,13 @@ def _pair_part(
             make_figure(
                 f"{key.replace('_', '-')}-{k}",
                 f"Matrix of the mAP by {heading.lower()}, {run.name}",
-                lambda ax, table=table, title=title: breakdown.plot_pair_matrix(
-                    ax, table, f"query_{name}", f"gallery_{name}", order=order, title=title
+                partial(
+                    breakdown.plot_pair_matrix,
+                    table=table,
+                    rows=f"query_{name}",
+                    columns=f"gallery_{name}",
+                    order=order,
+                    title=title,
                 ),
                 size=(6.4, 1.6 + 0.27 * groups),
             )
@@ -185,8 +192,10 @@ def make_verification_section(runs: Sequence[RunSource]) -> list[Section]:
             make_figure(
                 f"distances-{k}",
                 f"Histogram of the distances of same-vehicle and other-vehicle pairs, {run.name}",
-                lambda ax, histogram=histogram, values=values: verification.plot_distance_histogram(
-                    ax, histogram, threshold=values.get("equal-error threshold")
+                partial(
+                    verification.plot_distance_histogram,
+                    histogram=histogram,
+                    threshold=values.get("equal-error threshold"),
                 ),
             )
         )

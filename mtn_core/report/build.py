@@ -23,8 +23,9 @@ from mtn_core.report.sources import RunSource, load_runs
 from mtn_core.report.thumbnails import ThumbnailStore
 from mtn_core.report.variants import make_variants_section
 from mtn_core.report.verdict import describe_run
-from mtn_core.viz.attention import AttentionMaps
-from mtn_core.viz.ranking import Ranker, select_queries
+from mtn_core.results.attention import AttentionMaps
+from mtn_core.results.ranking import Ranker, select_queries
+from mtn_core.viz.embedding_map import Method
 
 _LOG = logging.getLogger(__name__)
 MAX_PICTURE_BYTES = 5_000_000  # leaves room for tables and figures below 8 MB
@@ -52,7 +53,7 @@ def write_report(
     top_k: int = 10,
     num_lists: int | None = None,
     max_picture_bytes: int = MAX_PICTURE_BYTES,
-    map_method: str | None = "tsne",
+    map_method: Method | None = "tsne",
 ) -> Path:
     """Write one offline HTML report of one run or several side by side.
 

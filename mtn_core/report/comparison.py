@@ -1,6 +1,7 @@
 """The section that puts runs side by side: differences with intervals, and what changed."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -22,8 +23,8 @@ from mtn_core.report.tables import (
 )
 from mtn_core.report.thumbnails import ThumbnailStore
 from mtn_core.results import RetrievalResult
+from mtn_core.results.ranking import Ranker
 from mtn_core.viz.breakdown import plot_ap_scatter
-from mtn_core.viz.ranking import Ranker
 
 _NUM_CHANGED = 4
 
@@ -90,13 +91,17 @@ def make_comparison_section(
         sentences.append(describe_difference(first.name, run.name, differences["mAP"]))
         part = Part(heading=f"{run.name} against {first.name}")
         part.tables = [_difference_table(first, run, differences)]
-        ap = [one.result.ap for one in (first, run)]
         part.figures = [
             make_figure(
                 f"scatter-{k}",
                 f"Scatter plot of the average precision of each query in {first.name} and "
                 f"{run.name}",
-                lambda ax, ap=ap, run=run: plot_ap_scatter(ax, *ap, (first.name, run.name)),
+                partial(
+                    plot_ap_scatter,
+                    first=first.result.ap,
+                    second=run.result.ap,
+                    names=(first.name, run.name),
+                ),
                 caption=f"Better, above the line: in {run.name}. A point is a query.",
                 size=(6.0, 3.8),
             )

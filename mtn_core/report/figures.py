@@ -86,11 +86,11 @@ def measure_cmc_band(result: RetrievalResult) -> tuple[np.ndarray, np.ndarray]:
 
 def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
     """Loss, learning rate, speed and validation of the runs that were trained here."""
-    trained = [run for run in runs if run.train is not None]
+    trained = [(run, run.train) for run in runs if run.train is not None]
     if not trained:
         return []
     if len(trained) > 1:
-        frames = {run.name: run.train for run in trained}
+        frames = {run.name: train for run, train in trained}
         return [
             make_figure(
                 "loss",
@@ -99,58 +99,59 @@ def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
                 caption="Running median of the weighted sum of all losses.",
             )
         ]
-    run = trained[0]
+    run, train = trained[0]
+    validation = run.validation
     figures = [
         make_figure(
             "loss",
-            f"Loss and its parts over {len(run.train)} training steps",
-            lambda ax: training.plot_training_curves(ax, run.train, title=run.name),
+            f"Loss and its parts over {len(train)} training steps",
+            lambda ax: training.plot_training_curves(ax, train, title=run.name),
             caption="Strong: running median. Faint: as measured.",
         )
     ]
-    if run.validation is not None and "score" in run.validation:
+    if validation is not None and "score" in validation:
         figures.append(
             make_figure(
                 "validation",
                 "Scores of the evaluations during training, by epoch",
-                lambda ax: training.plot_validation(ax, run.validation),
+                lambda ax: training.plot_validation(ax, validation),
                 caption="Evaluations during training; the best epoch is kept as best.ckpt.",
             )
         )
-    if {"positive_distance", "negative_distance"} <= set(run.train.columns):
+    if {"positive_distance", "negative_distance"} <= set(train.columns):
         figures.append(
             make_figure(
                 "distances",
                 "Distances of the hardest pairs of each batch over the steps",
-                lambda ax: training.plot_distances(ax, run.train),
+                lambda ax: training.plot_distances(ax, train),
                 caption="Learning pulls the lines apart: the solid one should fall below the "
                 "dashed one.",
             )
         )
-    if "active_triplets" in run.train:
+    if "active_triplets" in train:
         figures.append(
             make_figure(
                 "triplets",
                 "Share of anchors whose triplet still has a loss, over the steps",
-                lambda ax: training.plot_triplets(ax, run.train),
+                lambda ax: training.plot_triplets(ax, train),
                 caption="Near zero, the triplet loss has nothing left to teach.",
             )
         )
-    if "lr" in run.train:
+    if "lr" in train:
         figures.append(
             make_figure(
                 "lr",
                 "Learning rate over the steps",
-                lambda ax: training.plot_learning_rate(ax, run.train),
+                lambda ax: training.plot_learning_rate(ax, train),
                 size=(6.0, 2.6),
             )
         )
-    if "images_per_s" in run.train:
+    if "images_per_s" in train:
         figures.append(
             make_figure(
                 "speed",
                 "Training speed in images per second over the steps",
-                lambda ax: training.plot_throughput(ax, run.train),
+                lambda ax: training.plot_throughput(ax, train),
                 size=(6.0, 2.6),
             )
         )

@@ -10,12 +10,12 @@ from markupsafe import Markup
 from mtn_core.report.page import format_percent
 from mtn_core.report.sources import RunSource
 from mtn_core.report.thumbnails import PLACEHOLDER_CLASS, ThumbnailStore
+from mtn_core.results.attention import AttentionMaps
+from mtn_core.results.ranking import RankEntry, Ranker, RankList, select_queries
 from mtn_core.vehicle import color_name, type_name
-from mtn_core.viz.attention import AttentionMaps
 from mtn_core.viz.crops import encode_jpeg
 from mtn_core.viz.overlay import blend_attention
-from mtn_core.viz.ranking import RankEntry, Ranker, RankList, select_queries
-from mtn_core.viz.style import QUERY
+from mtn_core.viz.style import MARKS, QUERY
 
 _CODES = {"right": 0, "wrong": 1, "ignored": 2}
 
@@ -25,9 +25,9 @@ def view_rank_list(
 ) -> dict[str, Any]:
     """What the template needs to draw one rank list."""
     hits = [_view_query(rank_list, store)]
-    hits += [_view_entry(entry, store) for entry in rank_list.entries]
+    hits += [_view_entry(entry, store) for entry in _shown_entries(rank_list)]
     if rank_list.first_match_is_further_down:
-        hits += [{"gap": True}, _view_entry(rank_list.first_match, store)]
+        hits.insert(-1, {"gap": True})
     ap = "no average precision" if np.isnan(rank_list.ap) else f"AP {format_percent(rank_list.ap)}"
     detail = f"{ap}, {rank_list.describe()}"
     if rank_list.num_ignored_hidden:
@@ -53,9 +53,9 @@ def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
     camera = entry.camid or "?"
     return {
         "verdict": entry.verdict,
-        "sign": entry.mark.sign,
+        "sign": MARKS[entry.verdict].sign,
         "thumb": store.add("gallery", entry.name) or PLACEHOLDER_CLASS,
-        "alt": f"{rank}, {entry.mark.word}: vehicle {entry.pid}, camera {camera}, "
+        "alt": f"{rank}, {MARKS[entry.verdict].word}: vehicle {entry.pid}, camera {camera}, "
         f"distance {entry.distance:.2f}",
         "lines": [
             f"{'–' if entry.rank is None else '#' + str(entry.rank)} · {entry.distance:.2f}",
@@ -71,7 +71,8 @@ def view_attention(
 ) -> dict[str, Any]:
     """A rank list whose pictures show where their embeddings come from."""
     view = view_rank_list(rank_list, store)
-    shown = [("query", rank_list), *(("gallery", entry) for entry in _shown_entries(rank_list))]
+    shown: list[tuple[str, RankList | RankEntry]] = [("query", rank_list)]
+    shown += [("gallery", entry) for entry in _shown_entries(rank_list)]
     pictures = [hit for hit in view["hits"] if not hit["gap"]]
     for hit, (split, item) in zip(pictures, shown, strict=True):
         attention = (maps.query if split == "query" else maps.gallery).get(item.row)
@@ -130,8 +131,10 @@ def collect_explorer(
 
 
 def _shown_entries(rank_list: RankList) -> list[RankEntry]:
-    further = [rank_list.first_match] if rank_list.first_match_is_further_down else []
-    return [*rank_list.entries, *further]
+    first, entries = rank_list.first_match, list(rank_list.entries)
+    if first is not None and rank_list.first_match_is_further_down:
+        entries.append(first)
+    return entries
 
 
 def _pack_list(rank_list: RankList, entries: Sequence[RankEntry]) -> dict[str, Any]:

@@ -7,14 +7,20 @@ from mtn_core.report.figures import make_figure
 from mtn_core.report.parts import Part, Section, ThumbnailMap
 from mtn_core.report.sources import RunSource
 from mtn_core.report.thumbnails import ThumbnailStore
-from mtn_core.viz.embedding_map import METHODS, plot_embedding_map, project_embeddings, spread_rows
+from mtn_core.viz.embedding_map import (
+    METHODS,
+    Method,
+    plot_embedding_map,
+    project_embeddings,
+    spread_rows,
+)
 
 _MAX_IMAGES = 1500  # t-SNE of more takes longer than the rest of the report
 _NUM_PICTURES = 110
 _NUM_HIGHLIGHTED = 7
 
 
-def make_map_section(run: RunSource, store: ThumbnailStore, method: str | None) -> list[Section]:
+def make_map_section(run: RunSource, store: ThumbnailStore, method: Method | None) -> list[Section]:
     """Map the gallery: dots with the hardest vehicles coloured, and pictures.
 
     Args:

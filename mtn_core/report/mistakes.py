@@ -1,6 +1,7 @@
 """The section on what is mistaken for what: vehicles, colours, types, each with crops."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -130,9 +131,7 @@ def _attribute_parts(run: RunSource, store: ThumbnailStore, prefix: str, k: int)
         figure = make_figure(
             f"{kind}-confusion-{k}",
             f"Confusion matrix of the {word}, {run.name}",
-            lambda ax, frame=frame, word=word: breakdown.plot_confusion(
-                ax, frame, title=word.capitalize()
-            ),
+            partial(breakdown.plot_confusion, table=frame, title=word.capitalize()),
             size=(6.0, 1.7 + 0.27 * classes),
         )
         table = _attribute_table(run, frame, store, word)

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from markupsafe import Markup
 
-from mtn_core.errors import DataError
+from mtn_core.errors import DataError, MissingFileError
 from mtn_core.files import write_text
 from mtn_core.report.page import render_page
 
@@ -47,7 +47,7 @@ def notebook_to_html(ipynb: str | Path, html: str | Path, *, title: str | None =
     try:
         notebook = nbformat.read(ipynb, as_version=4)
     except FileNotFoundError:
-        raise FileNotFoundError(f"no notebook at {ipynb}") from None
+        raise MissingFileError(f"no notebook at {ipynb}") from None
     except Exception as error:  # nbformat lets through whatever its JSON layers raise
         raise DataError(f"{ipynb} is not a Jupyter notebook: {error}") from error
     heading = _take_first_heading(notebook)

@@ -1,20 +1,18 @@
 """What a report is made of: run folders, read with patience for whatever is missing."""
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from mtn_core.errors import DataError, RunFolderError
+from mtn_core.errors import ConfigError, DataError, RunFolderError
 from mtn_core.metrics.comparison import check_comparable
 from mtn_core.results import RetrievalResult
+from mtn_core.runs import RunFolder
 from mtn_core.viz.crops import CropSource
-from mtn_core.viz.training import read_train_csv
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,17 +60,17 @@ def load_runs(
         baselines: Used instead of the runs' ``baselines.json``.
 
     Raises:
-        ValueError: No run folder, or one twice.
+        ConfigError: No run folder, or one twice.
         RunFolderError: A folder has no results.
         DataError: The results were measured by different protocols or on different images.
     """
     folders = [Path(folder) for folder in run_dirs]
     if not folders:
-        raise ValueError("a report needs at least one run folder")
+        raise ConfigError("a report needs at least one run folder")
     resolved = [folder.resolve() for folder in folders]
     twice = {str(f) for f, r in zip(folders, resolved, strict=True) if resolved.count(r) > 1}
     if twice:
-        raise ValueError(f"run folder given more than once: {', '.join(sorted(twice))}")
+        raise ConfigError(f"run folder given more than once: {', '.join(sorted(twice))}")
     names = name_runs(folders)
     runs = [
         load_run(folder, name=name, root=root, baselines=baselines)
@@ -122,23 +120,23 @@ def load_run(
         RunFolderError: The folder has no results, or those of another version.
         DataError: Embeddings and results do not belong together.
     """
-    folder = Path(folder)
-    result = RetrievalResult.load(folder)
-    _require_analysis(result, folder)
+    run = RunFolder(folder)
+    result = RetrievalResult.load(run.path)
+    _require_analysis(result, run.path)
     warnings: list[str] = []
-    config = _read_mapping(folder / "config.yaml", yaml.safe_load, warnings)
-    environment = _read_mapping(folder / "environment.json", json.loads, warnings)
+    config = _read(run.read_config_values, warnings) or {}
+    environment = _read(lambda: run.read_json(run.environment), warnings) or {}
     if baselines is None:
-        baselines = _read_mapping(folder / "baselines.json", json.loads, [])
+        baselines = _read(lambda: run.read_json(run.baselines), []) or {}
     return RunSource(
-        name=name or folder.resolve().name,
-        folder=folder,
+        name=name or run.path.resolve().name,
+        folder=run.path,
         result=result,
-        crops=CropSource(find_data_root(root, config, environment, result.provenance)),
+        crops=CropSource(root or run.data_roots()),
         config=config,
         environment=environment,
-        train=_read_csv(folder, "train.csv", warnings),
-        validation=_read_csv(folder, "validation.csv", warnings),
+        train=_read_log(run.read_train_log, warnings),
+        validation=_read_log(run.read_validation_log, warnings),
         baselines=read_baselines(baselines),
         warnings=warnings,
     )
@@ -162,24 +160,6 @@ def _require_analysis(result: RetrievalResult, folder: Path) -> None:
         )
 
 
-def find_data_root(given: str | Path | None, *described: Mapping[str, Any]) -> Any:
-    """The data root that was given, else the first that the run's files name."""
-    if given is not None:
-        return given
-    for source in described:
-        for key in ("root", "data_root"):
-            if source.get(key):
-                return source[key]
-    return None
-
-
-def find_run_root(folder: str | Path) -> Any:
-    """The data root that a run folder names, or None."""
-    folder = Path(folder)
-    config = _read_mapping(folder / "config.yaml", yaml.safe_load, [])
-    return find_data_root(None, config, _read_mapping(folder / "environment.json", json.loads, []))
-
-
 def read_baselines(baselines: Mapping[str, Any]) -> dict[str, float]:
     """Scores (mAP) by name, from ``{"untrained": {"mAP": 0.05}}`` or ``{"untrained": 0.05}``."""
     scores = {}
@@ -190,25 +170,18 @@ def read_baselines(baselines: Mapping[str, Any]) -> dict[str, float]:
     return scores
 
 
-def _read_mapping(path: Path, parse: Any, warnings: list[str]) -> dict[str, Any]:
+def _read(read: Callable[[], dict[str, Any]], warnings: list[str]) -> dict[str, Any] | None:
     try:
-        value = parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        warnings.append(f"{path.name} is missing; the provenance is incomplete")
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        warnings.append(f"{path.name} cannot be read: {error}")
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _read_csv(folder: Path, name: str, warnings: list[str]) -> pd.DataFrame | None:
-    try:
-        if name == "train.csv":
-            return read_train_csv(folder)
-        path = folder / name
-        frame = pd.read_csv(path) if path.is_file() and path.stat().st_size else None
-        return frame if frame is not None and len(frame) else None
-    except (DataError, pd.errors.ParserError, pd.errors.EmptyDataError, OSError) as error:
-        warnings.append(f"{name} cannot be read: {error}")
+        return read()
+    except RunFolderError as error:
+        warnings.append(f"{error}; the provenance is incomplete")
         return None
+
+
+def _read_log(read: Callable[[], pd.DataFrame], warnings: list[str]) -> pd.DataFrame | None:
+    try:
+        frame = read()
+    except RunFolderError as error:
+        warnings.append(str(error))
+        return None
+    return frame if len(frame) else None

@@ -28,10 +28,11 @@ _MIN_QUERIES = 5  # a group with fewer says nothing
 
 def list_baselines(scores: Mapping[str, float | None]) -> list[tuple[str, float]]:
     """``(readable name, mAP)`` of the baselines that have a number, in a fixed order."""
-    known = [name for name in BASELINE_NAMES if scores.get(name) is not None]
-    others = [name for name in scores if name not in BASELINE_NAMES and scores[name] is not None]
+    present = {name: score for name, score in scores.items() if score is not None}
+    known = [name for name in BASELINE_NAMES if name in present]
+    others = [name for name in present if name not in BASELINE_NAMES]
     return [
-        (BASELINE_NAMES.get(name, name.replace("_", " ")), scores[name]) for name in known + others
+        (BASELINE_NAMES.get(name, name.replace("_", " ")), present[name]) for name in known + others
     ]
 
 

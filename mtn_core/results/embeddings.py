@@ -1,13 +1,14 @@
 """What the network says about the images of a split, beside what is true; one file on disk."""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtn_core.errors import DataError
+from mtn_core.errors import DataError, MissingFileError, first_line
 from mtn_core.files import atomic_path
 from mtn_core.metrics.attributes import predict_ids
 from mtn_core.metrics.distance import check_finite
@@ -117,19 +118,15 @@ class Embeddings:
         """Read a file that :meth:`save` wrote.
 
         Raises:
-            FileNotFoundError: No such file.
+            MissingFileError: No such file.
             DataError: Not such a file.
         """
+        arrays = load_arrays(path, [f.name for f in fields(cls)])
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {f.name: file[f.name] for f in fields(cls)}
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"{path} does not exist; `mtn eval` writes it into the run folder"
-            ) from None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is not an embeddings file ({error}); evaluate again") from None
-        return cls(**{**arrays, "split": str(arrays["split"])})
+            split = str(arrays.pop("split"))
+            return cls(split=split, **arrays)
+        except (DataError, ValueError, TypeError) as error:
+            raise DataError(f"{path} is not usable: {error}") from error
 
     @property
     def color_predictions(self) -> np.ndarray:
@@ -140,3 +137,27 @@ class Embeddings:
     def type_predictions(self) -> np.ndarray:
         """``(N,)`` int64 predicted types from 1, -1 without a type head."""
         return predict_ids(self.type_logits)
+
+
+def load_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read some arrays of an ``.npz`` file; pickled objects are refused.
+
+    Args:
+        path: File that this package wrote.
+        names: Arrays that it must hold.
+
+    Raises:
+        MissingFileError: No such file.
+        DataError: Not such a file, or it lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names}
+    except FileNotFoundError:
+        raise MissingFileError(
+            f"{path} does not exist; `mtn eval` writes it into the run folder"
+        ) from None
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} is not a file of embeddings ({first_line(error)}); evaluate again"
+        ) from None

@@ -4,7 +4,6 @@ NumPy and pandas only: a saved run can be read and reported where MindSpore is n
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,22 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtn_core.errors import RunFolderError, first_offenders
+from mtn_core.errors import DataError, RunFolderError, first_line, first_offenders
 from mtn_core.files import atomic_folder, atomic_path, write_json
 from mtn_core.metrics.attributes import AttributeAccuracy, attribute_accuracy
 from mtn_core.metrics.labels import separate_unknown_cameras
 from mtn_core.metrics.retrieval import evaluate
 from mtn_core.results.embeddings import Embeddings
 from mtn_core.results.tables import make_tables
+from mtn_core.runs import RunFolder
 from mtn_core.viewpoint import estimate_viewpoint
 
-RESULTS_FILE = "results.json"
-PER_QUERY_FILE = "per_query.parquet"
-TABLES_FOLDER = "tables"
 __all__ = ["Embeddings", "RetrievalResult"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RetrievalResult:
     """The numbers of one evaluation, and the table with a row per query.
 
@@ -159,12 +156,12 @@ class RetrievalResult:
     @cached_property
     def query(self) -> Embeddings:
         """Embeddings of the queries; read from the run folder when first used."""
-        return Embeddings.load(self._folder() / "embeddings_query.npz")
+        return Embeddings.load(self._run().query_embeddings)
 
     @cached_property
     def gallery(self) -> Embeddings:
         """Embeddings of the gallery; read from the run folder when first used."""
-        return Embeddings.load(self._folder() / "embeddings_gallery.npz")
+        return Embeddings.load(self._run().gallery_embeddings)
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -172,9 +169,9 @@ class RetrievalResult:
 
         Read from the run folder where they are saved, else made when first used.
         """
-        if self.folder is not None and (self.folder / TABLES_FOLDER).is_dir():
-            files = sorted((self.folder / TABLES_FOLDER).glob("*.parquet"))
-            return {file.stem: pd.read_parquet(file) for file in files}
+        if self.folder is not None and self._run().tables.is_dir():
+            files = sorted(self._run().tables.glob("*.parquet"))
+            return {file.stem: _read_parquet(file) for file in files}
         return make_tables(self.query, self.gallery, self.per_query, self.protocol["metric"])
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -204,20 +201,20 @@ class RetrievalResult:
             }
         )
 
-    def save(self, run_dir: str | Path) -> None:
+    def save(self, run: RunFolder | str | Path) -> None:
         """Write ``results.json``, ``per_query.parquet``, ``tables/`` and the embeddings.
 
         ``results.json`` comes last: where it is, the rest is complete.
         """
-        run_dir = Path(run_dir)
-        self.query.save(run_dir / "embeddings_query.npz")
-        self.gallery.save(run_dir / "embeddings_gallery.npz")
-        with atomic_path(run_dir / PER_QUERY_FILE) as temporary:
+        run = run if isinstance(run, RunFolder) else RunFolder(run)
+        self.query.save(run.query_embeddings)
+        self.gallery.save(run.gallery_embeddings)
+        with atomic_path(run.per_query) as temporary:
             self.per_query.to_parquet(temporary, index=False)
-        with atomic_folder(run_dir / TABLES_FOLDER, overwrite=True) as temporary:
+        with atomic_folder(run.tables, overwrite=True) as temporary:
             for name, table in self.tables.items():
                 table.to_parquet(temporary / f"{name}.parquet", index=False)
-        write_json(run_dir / RESULTS_FILE, self.to_json_dict())
+        write_json(run.results, self.to_json_dict())
 
     @classmethod
     def load(cls, run_dir: str | Path) -> "RetrievalResult":
@@ -226,16 +223,14 @@ class RetrievalResult:
         Raises:
             RunFolderError: The folder has no results, or they cannot be read.
         """
-        run_dir = Path(run_dir)
-        path = run_dir / RESULTS_FILE
-        if not path.is_file():
+        run = RunFolder(run_dir)
+        if not run.results.is_file():
             raise RunFolderError(
-                f"{run_dir} has no {RESULTS_FILE}: it is no run folder, or was not evaluated yet "
-                "(`mtn eval --out` writes one)"
+                f"{run.path} has no {run.results.name}: it is no run folder, or was not evaluated "
+                "yet (`mtn eval --out` writes one)"
             )
+        data = run.read_json(run.results)
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            per_query = pd.read_parquet(run_dir / PER_QUERY_FILE)
             provenance = {k: data[k] for k in ("checkpoint_sha256", "config_sha256") if data.get(k)}
             return cls(
                 mAP=_number(data["mAP"]),
@@ -246,14 +241,16 @@ class RetrievalResult:
                 num_query=data["num_query"],
                 num_query_without_match=data["num_query_without_match"],
                 num_gallery=data["num_gallery"],
-                per_query=per_query,
+                per_query=_read_parquet(run.per_query),
                 protocol=data["protocol"],
                 provenance=provenance | data["provenance"],
-                folder=run_dir,
+                folder=run.path,
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DataError as error:
+            raise RunFolderError(f"{error}; evaluate again") from error
+        except (ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
-                f"the results in {run_dir} cannot be read ({type(error).__name__}: {error}); "
+                f"the results in {run.path} cannot be read ({type(error).__name__}: {error}); "
                 "evaluate again"
             ) from error
 
@@ -284,10 +281,19 @@ class RetrievalResult:
             )
         return "\n".join(lines)
 
-    def _folder(self) -> Path:
+    def _run(self) -> RunFolder:
         if self.folder is None:
             raise RunFolderError("this result was neither made from embeddings nor loaded")
-        return self.folder
+        return RunFolder(self.folder)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({first_line(error)})") from error
 
 
 def _per_query(query: Embeddings, gallery: Embeddings, metrics) -> pd.DataFrame:

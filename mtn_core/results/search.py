@@ -7,7 +7,6 @@ miss a far answer. NumPy and pandas only.
 
 import json
 import logging
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,15 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtn_core.errors import DataError, RunFolderError
+from mtn_core.errors import DataError, MissingFileError, RunFolderError
 from mtn_core.files import atomic_path, sha256_of, write_json
 from mtn_core.metrics.distance import METRICS, BlockDistances, check_pair
 from mtn_core.metrics.ranking import smallest
+from mtn_core.results.embeddings import load_arrays
+from mtn_core.runs import RunFolder
 from mtn_core.vehicle import color_name, type_name
 
-GALLERY_FILE = "embeddings_gallery.npz"
-INDEX_FILE = "gallery.faiss"
-INDEX_KEY_FILE = "gallery.faiss.json"
 FAISS_FROM = 100_000  # gallery images; below, exact search is quicker than reading an index
 _PROBED_SHARE = 1 / 8
 _LABELS = ("names", "pids", "camids", "color_ids", "type_ids")
@@ -96,7 +94,7 @@ def search(
     """Find the gallery images of a run that are nearest to a crop.
 
     Args:
-        run_dir: Run folder with ``embeddings_gallery.npz``.
+        run_dir: Run folder with gallery embeddings.
         image: The crop, embedded by ``embed``; with ``embedding``, only a name for the answer.
         embedding: ``(D,)`` or ``(1, D)``, made by the network of the run.
         embed: Turns an image file into such an embedding.
@@ -106,9 +104,8 @@ def search(
     Raises:
         RunFolderError: The run has no gallery embeddings.
         DataError: An embedding of another width, not finite, or neither it nor an image given.
-        FileNotFoundError: The image does not exist.
+        MissingFileError: The image does not exist.
     """
-    run_dir = Path(run_dir)
     if top < 1:
         raise DataError(f"`top` must be at least 1; got {top}")
     gallery = Gallery.open(run_dir, metric)
@@ -116,7 +113,7 @@ def search(
         if image is None or embed is None:
             raise DataError("give either `embedding`, or `image` with `embed` to embed it")
         if not Path(image).is_file():
-            raise FileNotFoundError(f"image {image} does not exist")
+            raise MissingFileError(f"image {image} does not exist")
         embedding = embed(Path(image))
     embedding = np.atleast_2d(np.asarray(embedding, np.float32))
     rows, distances = gallery.nearest(embedding, min(top, len(gallery)))
@@ -143,74 +140,38 @@ def search(
     )
 
 
-def onnx_embedder(
-    run_dir: str | Path,
-    onnx_path: str | Path,
-    *,
-    device_target: str = "CPU",
-    device_id: int = 0,
-) -> Callable[[Path], np.ndarray]:
-    """An ``embed`` for :func:`search` that runs an exported model; MindSpore is not needed.
-
-    The crop is embedded without keypoints and maps, which a new crop does not have.
-
-    Args:
-        run_dir: Run folder that will be searched.
-        onnx_path: Exported from the checkpoint that made the run's embeddings.
-        device_target: ``CPU`` or ``GPU``.
-        device_id: CUDA device.
-
-    Raises:
-        DataError: The model was exported from another checkpoint.
-    """
-    from mtn_core.predict.onnx import OnnxModel
-
-    model = OnnxModel(onnx_path, device_target=device_target, device_id=device_id)
-    wanted = _results_of(Path(run_dir)).get("checkpoint_sha256")
-    if wanted is not None and model.spec.checkpoint_sha256 != wanted:
-        raise DataError(
-            f"{onnx_path} was exported from checkpoint {model.spec.checkpoint_sha256[:12]}, but "
-            f"the embeddings of {run_dir} were made by {wanted[:12]}: their distances mean "
-            "nothing. Export the run's checkpoint, or evaluate this model into a run of its own "
-            "(`mtn eval-onnx`)"
-        )
-    return lambda image: model.embed_images([image])[0]
-
-
 class Gallery:
     """The gallery of a run, ready to be searched.
 
     Args:
-        path: ``embeddings_gallery.npz``.
+        run: A run with embeddings.
         metric: ``euclidean`` or ``cosine``.
     """
 
-    def __init__(self, path: Path, metric: str):
+    def __init__(self, run: RunFolder, metric: str):
         if metric not in METRICS:
             raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
-        self.path, self.metric = path, metric
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                self.labels = {name: file[name] for name in _LABELS}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is not an embeddings file ({error}); evaluate again") from None
+        self.run, self.metric = run, metric
+        self.labels = load_arrays(run.gallery_embeddings, _LABELS)
         self.use_faiss = len(self) > FAISS_FROM and find_spec("faiss") is not None
 
     @classmethod
-    def open(cls, run_dir: Path, metric: str | None = None) -> "Gallery":
+    def open(cls, run_dir: str | Path, metric: str | None = None) -> "Gallery":
         """The gallery of a run folder, by default with the metric of its evaluation.
 
         Raises:
             RunFolderError: There is none.
         """
-        path = run_dir / GALLERY_FILE
-        if not path.is_file():
+        run = RunFolder(run_dir)
+        if not run.gallery_embeddings.is_file():
             raise RunFolderError(
-                f"{run_dir} has no {GALLERY_FILE} to search in; `mtn eval --out {run_dir}` makes it"
+                f"{run.path} has no {run.gallery_embeddings.name} to search in; "
+                f"`mtn eval --out {run.path}` makes it"
             )
         if metric is None:
-            metric = _results_of(run_dir).get("protocol", {}).get("metric", "euclidean")
-        return cls(path, metric)
+            protocol = run.read_json(run.results).get("protocol") if run.results.is_file() else None
+            metric = protocol.get("metric") if isinstance(protocol, dict) else None
+        return cls(run, metric or METRICS[0])
 
     def __len__(self) -> int:
         return len(self.labels["names"])
@@ -229,8 +190,7 @@ class Gallery:
         return rows[0], distances.to_distance(keys[0])
 
     def _features(self) -> np.ndarray:
-        with np.load(self.path, allow_pickle=False) as file:
-            return file["features"]
+        return load_arrays(self.run.gallery_embeddings, ["features"])["features"]
 
     def _nearest_by_faiss(self, embedding: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
         index = self._faiss_index()
@@ -249,12 +209,12 @@ class Gallery:
         """Read the index, or build and keep it; one of other embeddings is not used."""
         import faiss
 
-        folder = self.path.parent
-        key = {"embeddings_sha256": sha256_of(self.path), "metric": self.metric}
+        embeddings = sha256_of(self.run.gallery_embeddings)
+        key = {"embeddings_sha256": embeddings, "metric": self.metric}
         try:
-            if json.loads((folder / INDEX_KEY_FILE).read_text(encoding="utf-8")) == key:
-                return faiss.read_index(str(folder / INDEX_FILE))
-        except (OSError, ValueError, RuntimeError):
+            if self.run.read_json(self.run.search_index_key) == key:
+                return faiss.read_index(str(self.run.search_index))
+        except (RunFolderError, RuntimeError):
             pass  # no index yet, or a broken one: build it
         features = self._features()
         _LOG.info("building the search index of %d images, once", len(features))
@@ -268,19 +228,11 @@ class Gallery:
         sample = np.random.default_rng(0).permutation(len(features))[: 40 * num_cells]
         index.train(np.ascontiguousarray(features[np.sort(sample)]))
         index.add(features)
-        (folder / INDEX_KEY_FILE).unlink(missing_ok=True)
-        with atomic_path(folder / INDEX_FILE) as temporary:
+        self.run.search_index_key.unlink(missing_ok=True)
+        with atomic_path(self.run.search_index) as temporary:
             faiss.write_index(index, str(temporary))
-        write_json(folder / INDEX_KEY_FILE, key)
+        write_json(self.run.search_index_key, key)
         return index
-
-
-def _results_of(run_dir: Path) -> dict[str, Any]:
-    try:
-        results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return results if isinstance(results, dict) else {}
 
 
 def _normalised(features: np.ndarray) -> np.ndarray:

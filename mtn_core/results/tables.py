@@ -1,5 +1,7 @@
 """All tables of an evaluation at once, by name, as the run folder keeps them."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -40,7 +42,7 @@ def make_tables(
         ``verification_roc``, ``distance_histogram``
         and ``variants`` (:func:`~mtn_core.results.variants.compare_variants`).
     """
-    pair = {
+    pair: dict[str, Any] = {
         "query_embeddings": query.features,
         "gallery_embeddings": gallery.features,
         "q_pids": query.pids,

@@ -34,7 +34,7 @@ def contact_sheet(
     paths = sorted((Path(root) / "veri").glob("image_t*/*.jpg"))
     if not paths:
         raise DataError(f"no images in {Path(root) / 'veri'}; write some with `mtn synth`")
-    np.random.default_rng(seed).shuffle(paths)
+    paths = [paths[i] for i in np.random.default_rng(seed).permutation(len(paths))]
     seen: dict[str, int] = {}
     turns = []
     for path in paths:

@@ -81,7 +81,7 @@ def add_front(mesh: Mesh, body: Body, style: Style, marks: Marks, paint: Materia
         disc = end_disc(tub, FRONT, w, 0.5 * (low_edge + high_edge), radius)
         mesh.add(disc, core, TUB, 4, mirror=True)
     if style.head_dark:
-        lower = Lamp(lamp.inner, lamp.outer, lamp.low, tuple(v + 0.03 for v in lamp.low))
+        lower = Lamp(lamp.inner, lamp.outer, lamp.low, (lamp.low[0] + 0.03, lamp.low[1] + 0.03))
         mesh.add(_lamp_faces(tub, FRONT, lower), core, TUB, 4, mirror=True)
     amber = Lamp(lamp.outer - 0.15, lamp.outer, (lamp.low[1],) * 2, (lamp.high[1] - 0.02,) * 2)
     if not style.head_dark:

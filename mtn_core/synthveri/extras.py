@@ -124,8 +124,8 @@ def add_stripes(mesh: Mesh, body: Body, marks: Marks) -> None:
         r = arch_radius(shape)
         xs = np.linspace(r + 0.04, shape.wheelbase - r - 0.04, 7)
         if marks.stripe == 2:
-            z = np.array([float(body.belt(x)) for x in xs]) - 0.22 - 0.1 * marks.load[1]
-            mesh.add(side_strip(body.tub, xs, z, z + 0.07), material, TUB, 2, mirror=True)
+            low = np.array([float(body.belt(x)) for x in xs]) - 0.22 - 0.1 * marks.load[1]
+            mesh.add(side_strip(body.tub, xs, low, low + 0.07), material, TUB, 2, mirror=True)
         else:
             z = shape.sill + 0.12
             mesh.add(side_strip(body.tub, xs, z, z + 0.16), material, TUB, 2, mirror=True)

@@ -69,6 +69,10 @@ def _texture(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float = 1.0)
     return cv2.remap(tile, u * factor, v * factor, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
+def _float32(rgb: tuple[float, float, float]) -> np.ndarray:
+    return np.array(rgb, np.float32)
+
+
 def scenery(camera: Camera, window: Window) -> np.ndarray:
     """Linear light that road and roadside give back, for light 1.
 
@@ -158,7 +162,7 @@ def _cover(
     grain: np.ndarray,
 ) -> None:
     if where.any():
-        worn = (paint * (1 + 0.2 * grain[where]))[:, None] * np.float32(hue or (1.0, 1.0, 0.97))
+        worn = (paint * (1 + 0.2 * grain[where]))[:, None] * _float32(hue or (1.0, 1.0, 0.97))
         colour[where] = 0.25 * colour[where] + 0.75 * worn
 
 
@@ -183,7 +187,7 @@ def _paint_roadside(
     if not beside.any():
         return
     hue, rough = _ROADSIDE[camera.setting]
-    value = np.maximum(1 + rough * (grain + stain), 0.1)[..., None] * np.float32(hue)
+    value = np.maximum(1 + rough * (grain + stain), 0.1)[..., None] * _float32(hue)
     if camera.setting in ("paving", "wall"):
         joint = (np.mod(along, 0.6) < 0.03) | (np.mod(across, 0.6) < 0.03)
         value[joint] *= 0.75
@@ -241,17 +245,17 @@ def _upright(
         top = height + 0.12 * blotch
         leaf = np.maximum(0.45 + 0.35 * grain + 0.3 * blotch, 0.06) * tone
         leaf *= 0.5 + 0.6 * np.clip(z / height, 0, 1)
-        return np.where((z < top)[:, None], leaf[:, None] * np.float32((0.07, 0.12, 0.035)), beyond)
+        return np.where((z < top)[:, None], leaf[:, None] * _float32((0.07, 0.12, 0.035)), beyond)
     if setting == "grass":
         metal = 0.35 * (0.7 + 0.3 * np.sin(z * 40)) * (1 + 0.05 * blotch)
         band = (z > 0.45) & (z < height)
         post = (np.mod(x, 2.0) < 0.10) & (z < height)
-        return np.where((band | post)[:, None], metal[:, None] * np.float32((1, 1, 1.02)), beyond)
+        return np.where((band | post)[:, None], metal[:, None] * _float32((1, 1, 1.02)), beyond)
     if setting == "wall":
         stone = 0.30 * tone * (1 + 0.05 * grain + 0.10 * blotch)
         stone = stone * np.where(np.mod(x, 3.0) < 0.05, 0.6, 1.0) * (0.75 + 0.3 * z)
-        return np.where((z < height)[:, None], stone[:, None] * np.float32((1, 0.98, 0.94)), beyond)
+        return np.where((z < height)[:, None], stone[:, None] * _float32((1, 0.98, 0.94)), beyond)
     front = 0.24 * tone * (1 + 0.03 * grain + 0.04 * blotch)
     pane = (np.mod(x, 2.4) > 0.5) & (np.mod(z, 3.0) > 0.5) & (np.mod(z, 3.0) < 2.5)
     shown = np.where(pane, 0.05 + 0.02 * blotch, front)
-    return np.where((z < height)[:, None], shown[:, None] * np.float32((1.0, 0.95, 0.88)), beyond)
+    return np.where((z < height)[:, None], shown[:, None] * _float32((1.0, 0.95, 0.88)), beyond)

@@ -15,7 +15,7 @@ from mtn_core.synthveri.materials import (
     SILVER,
     WHITE,
 )
-from mtn_core.synthveri.mesh import Material, Mesh
+from mtn_core.synthveri.mesh import Material, Mesh, toned
 from mtn_core.synthveri.parts import BED, CABIN, CARGO, ROOF, TUB, UNDER
 from mtn_core.synthveri.strips import FRONT, block, end_strip, side_strip, top_strip
 from mtn_core.synthveri.surfaces import grid_quads
@@ -83,7 +83,7 @@ def add_truck_load(mesh: Mesh, body: Body, marks: Marks) -> None:
 
 def _ground(cargo: str, marks: Marks) -> Material:
     if cargo == "tarp":
-        return Material(tuple(0.6 * c for c in marks.lettering[0].albedo))
+        return Material(toned(marks.lettering[0].albedo, 0.6))
     if marks.livery in (0, 1):
         return Material((0.66, 0.66, 0.65), 0.04, 0.4)
     if marks.livery == 2:

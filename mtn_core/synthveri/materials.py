@@ -1,6 +1,6 @@
 """What the faces are made of."""
 
-from mtn_core.synthveri.mesh import Material
+from mtn_core.synthveri.mesh import RGB, Material
 
 RUBBER = Material((0.018, 0.018, 0.019), 0.02, 0.2)
 DARK = Material((0.006, 0.006, 0.006))
@@ -24,6 +24,7 @@ PLATE = Material((0.004, 0.004, 0.004))  # plates are blacked out, as in VeRi
 WHITE = Material((0.75, 0.75, 0.74))
 
 
-def linear(rgb: tuple[float, float, float]) -> tuple[float, float, float]:
+def linear(rgb: RGB) -> RGB:
     """Linear albedo of an sRGB colour, 0..255."""
-    return tuple(float((c / 255) ** 2.2) * 0.9 + 0.003 for c in rgb)
+    red, green, blue = (float((c / 255) ** 2.2) * 0.9 + 0.003 for c in rgb)
+    return red, green, blue

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+RGB = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class Material:
@@ -16,14 +18,20 @@ class Material:
         glow: Linear RGB that the face gives off by itself.
     """
 
-    albedo: tuple[float, float, float]
+    albedo: RGB
     f0: float = 0.0
     gloss: float = 0.0
-    glow: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    glow: RGB = (0.0, 0.0, 0.0)
 
     def scaled(self, factor: float) -> "Material":
         """The same material, darker or brighter."""
-        return Material(tuple(factor * c for c in self.albedo), self.f0, self.gloss, self.glow)
+        return Material(toned(self.albedo, factor), self.f0, self.gloss, self.glow)
+
+
+def toned(rgb: RGB, factor: float, base: float = 0.0) -> RGB:
+    """``base + factor * c`` of each of the three."""
+    red, green, blue = (base + factor * c for c in rgb)
+    return red, green, blue
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,7 @@ def paint_neighbour(
     if mask is not None:
         for group in vehicle.shadow:
             pixels = window.place(view.project(group)[0]).astype(np.float32)
-            cv2.fillConvexPoly(mask, np.rint(cv2.convexHull(pixels)).astype(np.int32), 255)
+            cv2.fillConvexPoly(mask, np.rint(cv2.convexHull(pixels)).astype(np.int32), (255,))
 
 
 def paint_obstacles(
@@ -116,7 +116,7 @@ def _paint_pole(
     foot = np.array([vehicle.middle, 0, 0]) + rng.uniform(2.5, 3.5) * toward
     foot += rng.uniform(-1.6, 1.6) * aside
     radius = rng.uniform(0.03, 0.09)
-    tone = np.float32(rng.uniform(0.08, 0.4)) * np.float32([1.0, 0.98, 0.95])
+    tone = np.float32(rng.uniform(0.08, 0.4)) * np.array([1.0, 0.98, 0.95], np.float32)
     top = view.eye[2] - 0.5
     for low, high, factor in ((-1.0, -0.3, 0.6), (-0.3, 0.5, 1.0), (0.5, 1.0, 0.75)):
         corners = np.array(
@@ -133,7 +133,7 @@ def _paint_pole(
         pixels = np.rint(window.place(pixels)).clip(-20_000, 20_000).astype(np.int32)
         colour = expose(tone * np.float32(factor), view.camera, gain).tolist()
         cv2.fillConvexPoly(canvas, pixels, colour)
-        cv2.fillConvexPoly(mask, pixels, 255)
+        cv2.fillConvexPoly(mask, pixels, (255,))
 
 
 def _paint_leaves(
@@ -149,10 +149,11 @@ def _paint_leaves(
     size = rng.uniform(0.012, 0.03) * max(width, height)
     angles = rng.uniform(0, np.pi, count)
     tones = rng.uniform(0.3, 1.6, count)
+    green = np.array([0.05, 0.09, 0.025], np.float32)
     leaf = np.array([(-1.0, 0.0), (-0.2, 0.42), (1.0, 0.0), (-0.2, -0.42)])
     for place, angle, tone in zip(places, angles, tones, strict=True):
         c, s = np.cos(angle), np.sin(angle)
         outline = np.rint(place + size * leaf @ np.array([[c, s], [-s, c]])).astype(np.int32)
-        colour = expose(np.float32(tone) * np.float32((0.05, 0.09, 0.025)), view.camera, gain)
+        colour = expose(np.float32(tone) * green, view.camera, gain)
         cv2.fillConvexPoly(canvas, outline, colour.tolist())
-        cv2.fillConvexPoly(mask, outline, 255)
+        cv2.fillConvexPoly(mask, outline, (255,))

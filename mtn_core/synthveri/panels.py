@@ -16,7 +16,7 @@ from mtn_core.synthveri.materials import (
     PRIVACY_GLASS,
     linear,
 )
-from mtn_core.synthveri.mesh import Material, Mesh
+from mtn_core.synthveri.mesh import Material, Mesh, toned
 from mtn_core.synthveri.parts import CABIN, TUB
 from mtn_core.synthveri.shapes import BUS, PICKUP, TRUCK, VAN
 from mtn_core.synthveri.strips import side_share_strip, side_strip
@@ -142,7 +142,7 @@ def add_doors(mesh: Mesh, body: Body, style: Style, paint: Material) -> None:
             mesh.add(side_strip(tub, [x - 0.005, x + 0.005], z0, z1), gap, TUB, 3, mirror=True)
     lowest = side_strip(tub, np.linspace(edges[-1], edges[0], 4), sill - 0.008, sill + 0.008)
     mesh.add(lowest, gap, TUB, 3, mirror=True)
-    bright = Material(tuple(0.25 + 0.6 * c for c in paint.albedo), 0.1, 0.8)
+    bright = Material(toned(paint.albedo, 0.6, 0.25), 0.1, 0.8)
     for x in edges[1:]:
         if x > shape.cab_rear - 0.1:
             z = float(body.belt(x)) - style.handle
@@ -163,7 +163,7 @@ def add_doors(mesh: Mesh, body: Body, style: Style, paint: Material) -> None:
 
 def gap_in(paint: Material) -> Material:
     """The dark of a shut line, which is too thin to be quite black."""
-    return Material(tuple(0.012 + 0.25 * c for c in paint.albedo))
+    return Material(toned(paint.albedo, 0.25, 0.012))
 
 
 def _pieces(low: float, high: float, count: int) -> list[tuple[float, float]]:

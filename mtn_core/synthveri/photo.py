@@ -129,7 +129,7 @@ def _shadow(vehicle: Vehicle, view: View, window: Window) -> np.ndarray:
 def _darken(mask: np.ndarray, view: View, points: np.ndarray, window: Window, value: int) -> None:
     pixels = window.place(view.project(points)[0]).astype(np.float32)
     shade = np.full_like(mask, 255)
-    cv2.fillConvexPoly(shade, np.rint(cv2.convexHull(pixels)).astype(np.int32), value)
+    cv2.fillConvexPoly(shade, np.rint(cv2.convexHull(pixels)).astype(np.int32), (value,))
     np.minimum(mask, shade, out=mask)
 
 
@@ -143,5 +143,5 @@ def _sense(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.nd
     image = cv2.GaussianBlur(image, (0, 0), camera.blur)
     noise = rng.standard_normal((height, width), dtype=np.float32) * np.float32(camera.noise)
     # Codecs leave little of the finest noise.
-    noise = cv2.blur(noise, (2, 2))
-    return cv2.add(image, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
+    grain = cv2.blur(noise, (2, 2))
+    return cv2.add(image, cv2.merge([grain] * 3), dtype=cv2.CV_8U)

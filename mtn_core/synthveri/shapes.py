@@ -105,13 +105,23 @@ def create_shape(type_id: int, rng: np.random.Generator) -> Shape:
     points[:, 1] += radius
     # Each column above the other one, and the bonnet below the windscreen.
     points[7, 0] = points[6, 0] + 0.02
+    rear_low, boot, rear_window, roof_rear, roof_front, windscreen, bonnet, front_low = (
+        (x, z) for x, z in points
+    )
     shape = Shape(
         type_id,
         wheelbase,
         radius,
         half_width,
         sill * rng.uniform(0.9, 1.1),
-        *(tuple(p) for p in points),
+        rear_low,
+        boot,
+        rear_window,
+        roof_rear,
+        roof_front,
+        windscreen,
+        bonnet,
+        front_low,
         roof_share=roof_share * rng.uniform(0.98, 1.02),
         corner=(rng.uniform(0.34, 0.50), rng.uniform(0.20, 0.30)),
         corner_rear=(rng.uniform(0.26, 0.40), rng.uniform(0.13, 0.20)),

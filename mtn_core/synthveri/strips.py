@@ -88,7 +88,7 @@ def end_disc(
 ) -> np.ndarray:
     """One round face on the front or rear; ``radius`` in metres."""
     surface = shell.front if which else shell.rear
-    centre = surface([(w, shell.end_height(which, v, w))])[0]
+    centre = surface([(w, float(shell.end_height(which, v, w)))])[0]
     aside = surface([(w + 0.05 * (1 if w >= 0 else -1), centre[2])])[0] - centre
     aside[2] = 0
     aside /= max(np.linalg.norm(aside), 1e-9)

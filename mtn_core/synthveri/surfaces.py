@@ -103,11 +103,6 @@ class Shell:
         top_x = self.left[-1, :, 0]
         self.crown = crown(top_x) if callable(crown) else np.full(len(top_x), float(crown))
 
-    @property
-    def num_levels(self) -> int:
-        """Number of rings."""
-        return len(self.left)
-
     def _end(self, which: int) -> np.ndarray:
         """Points of the rear (0) or front (1), (levels, len(ACROSS), 3), left to right."""
         edge = self.left[:, -which]
@@ -173,8 +168,7 @@ class Shell:
 
     def side(self, points: ArrayLike, side: int = 1) -> np.ndarray:
         """Points of the side wall at given (x, z); ``side`` 1 is left, -1 right."""
-        points = np.atleast_2d(np.asarray(points, dtype=float))
-        x, z = points[:, 0], points[:, 1]
+        x, z = _columns(points)
         y = np.stack([np.interp(x, level[:, 0], level[:, 1]) for level in self.left])
         heights = np.stack([np.interp(x, level[:, 0], level[:, 2]) for level in self.left])
         (y,) = _between_levels(z, heights, y)
@@ -192,9 +186,9 @@ class Shell:
         """Points of the rear, and of the corners beside it; as ``front``."""
         return self._wrapped(points, 0)
 
-    def _wrapped(self, points: np.ndarray, which: int) -> np.ndarray:
-        points = np.atleast_2d(np.asarray(points, dtype=float))
-        w, z = np.abs(points[:, 0]), points[:, 1]
+    def _wrapped(self, points: ArrayLike, which: int) -> np.ndarray:
+        across, z = _columns(points)
+        w = np.abs(across)
         rows = self.left.shape[1]
         on_face = np.minimum(w, 1.0)
         shape = 1 - on_face**2
@@ -206,7 +200,7 @@ class Shell:
         bulge = (2 * which - 1) * self.bulge[which][:, None] * shape
         heights = point[..., 2] + self.crown[-which] * shape * self._t[:, None] ** 2
         x, y = _between_levels(z, heights, point[..., 0] + bulge, point[..., 1] * on_face)
-        return np.stack([x, np.sign(points[:, 0]) * y, z], axis=-1)
+        return np.stack([x, np.sign(across) * y, z], axis=-1)
 
     def end_height(self, which: int, v: ArrayLike, w: ArrayLike = 0.0) -> np.ndarray:
         """Height at share ``v`` of the front's (1) or rear's (0) own height, at ``w``."""
@@ -219,13 +213,18 @@ class Shell:
 
     def top(self, points: ArrayLike) -> np.ndarray:
         """Points of the lid at given (x, y)."""
-        points = np.atleast_2d(np.asarray(points, dtype=float))
-        x, y = points[:, 0], points[:, 1]
+        x, y = _columns(points)
         edge = self.left[-1]
         width = np.interp(x, edge[:, 0], edge[:, 1])
         q = np.clip(y / np.maximum(width, 1e-6), -1, 1)
         z = np.interp(x, edge[:, 0], edge[:, 2]) + np.interp(x, edge[:, 0], self.crown) * (1 - q**2)
         return np.stack([x, y, z], axis=-1)
+
+
+def _columns(points: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both coordinates, (n,) each, of one point or (n, 2) points."""
+    rows = np.atleast_2d(np.asarray(points, dtype=float))
+    return rows[:, 0], rows[:, 1]
 
 
 def _between_levels(z: np.ndarray, heights: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:

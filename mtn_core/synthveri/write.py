@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from mtn_core.data.labels import write_labels
 from mtn_core.data.layout import SPLITS
@@ -21,8 +20,8 @@ from mtn_core.data.pose_maps import (
     write_encoded_maps,
 )
 from mtn_core.data.workers import num_workers_for
-from mtn_core.errors import RunFolderError
-from mtn_core.files import atomic_folder
+from mtn_core.files import atomic_folder, refuse_existing
+from mtn_core.progress import progress_bar
 from mtn_core.synthveri.assembly import create_vehicle
 from mtn_core.synthveri.cameras import Camera, create_cameras
 from mtn_core.synthveri.fleet import Individual, create_fleet
@@ -60,10 +59,7 @@ def write_synthveri(
     """
     numbers = get_size(size)
     target = Path(root) / "veri"
-    if target.exists() and not overwrite and any(target.iterdir()):
-        raise RunFolderError(
-            f"{target} already holds files; choose another --root or add --overwrite"
-        )
+    refuse_existing(target, overwrite=overwrite, remedy="--root")
     fleet = create_fleet(numbers.train_ids + numbers.test_ids, seed)
     attributes = np.array([(one.color_id, one.type_id) for one in fleet])
     shots = create_shots(numbers, seed, attributes)
@@ -80,7 +76,9 @@ def write_synthveri(
         job = functools.partial(_write_id, str(folder), seed)
         results = stack.enter_context(_mapped(job, tasks, num_workers_for(workers)))
         bar = stack.enter_context(
-            tqdm(total=len(shots), desc=f"SynthVeRi {size}", disable=None if progress else True)
+            progress_bar(
+                total=len(shots), description=f"SynthVeRi {size}", unit="image", shown=progress
+            )
         )
         for individual, written in zip(fleet, results, strict=True):
             for shot, keypoints in zip(by_id[individual.pid], written, strict=True):

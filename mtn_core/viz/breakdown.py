@@ -33,7 +33,8 @@ def plot_breakdown(
     """
     if isinstance(tables, pd.DataFrame):
         tables = {"": tables}
-        overall = None if overall is None else {"": overall}
+    if overall is not None and not isinstance(overall, Mapping):
+        overall = {"": overall}
     first = next(iter(tables.values()))
     labels = [
         f"{_readable(value)}  (n={count})"
@@ -183,7 +184,8 @@ def _draw_matrix(
     )
     bar.outline.set_visible(False)
     # A vector file draws the bar as hundreds of lines otherwise, with gaps between them.
-    bar.solids.set_rasterized(True)
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)
     mpl.artist.setp(bar.ax, axisbelow=False)
 
 

@@ -1,31 +1,28 @@
 """Browsing rank lists: what is selected and shown is decided here, a widget only passes it on.
 
-:class:`RetrievalBrowser` needs no front end. :func:`show_browser` puts ipywidgets before it in
-JupyterLab and returns plain figures where nobody can click (papermill, nbconvert).
+:class:`RetrievalBrowser` needs no front end. :func:`mtn_core.viz.browser_widget.show_browser` puts
+ipywidgets before it in JupyterLab and returns plain figures where nobody can click (papermill,
+nbconvert).
 """
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from mtn_core.metrics.rerank import rerank
 from mtn_core.results import RetrievalResult
+from mtn_core.results.ranking import SELECTIONS, Ranker, RankList, filter_queries, select_queries
 from mtn_core.results.variants import MAX_IMAGES
 from mtn_core.vehicle import color_name, type_name
 from mtn_core.viz.crops import CropSource
 from mtn_core.viz.overlay import keypoint_overlay
 from mtn_core.viz.rank_lists import Overlay, draw_rank_lists
-from mtn_core.viz.ranking import SELECTIONS, Ranker, RankList, filter_queries, select_queries
 from mtn_core.viz.style import use_style
 
 ANY = None
-# Set by Jupyter's and VS Code's servers for the kernels that a person looks at.
-_FRONT_END_VARIABLES = ("JPY_SESSION_NAME", "VSCODE_PID")
 
 
 @dataclass(frozen=True)
@@ -172,39 +169,6 @@ class RetrievalBrowser:
                 title = f"The {len(rows)} {order} of {self.summarize(one)}"
                 figures.append(self.draw(rows, one, title=title))
         return figures
-
-
-def has_front_end(environ: MutableMapping[str, str] | None = None) -> bool:
-    """Whether this kernel belongs to a front end that a person can click in."""
-    environ = os.environ if environ is None else environ
-    return any(environ.get(name) for name in _FRONT_END_VARIABLES)
-
-
-def show_browser(
-    browser: RetrievalBrowser,
-    *,
-    interactive: bool | None = None,
-    state: BrowserState | None = None,
-    num: int = 4,
-) -> Any:
-    """The browser as a widget, or as figures where there is no front end.
-
-    Args:
-        browser: What to show.
-        interactive: Whether to make a widget; by default where there is a front end.
-        state: What is chosen at first.
-        num: Rank lists in a figure.
-
-    Returns:
-        An ipywidgets box, or a list of figures.
-    """
-    if interactive is None:
-        interactive = has_front_end()
-    if not interactive:
-        return browser.draw_static(state, num=num)
-    from mtn_core.viz.browser_widget import BrowserWidget
-
-    return BrowserWidget(browser, state).box
 
 
 def _filters(state: BrowserState) -> dict[str, object]:

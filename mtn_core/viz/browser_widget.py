@@ -1,11 +1,48 @@
 """ipywidgets in front of :class:`mtn_core.viz.browser.RetrievalBrowser`."""
 
 import io
+import os
+from collections.abc import MutableMapping
+from typing import Any
 
 import ipywidgets as widgets
 
+from mtn_core.results.ranking import SELECTIONS
 from mtn_core.viz.browser import BrowserState, RetrievalBrowser
-from mtn_core.viz.ranking import SELECTIONS
+
+# Set by Jupyter's and VS Code's servers for the kernels that a person looks at.
+_FRONT_END_VARIABLES = ("JPY_SESSION_NAME", "VSCODE_PID")
+
+
+def has_front_end(environ: MutableMapping[str, str] | None = None) -> bool:
+    """Whether this kernel belongs to a front end that a person can click in."""
+    environ = os.environ if environ is None else environ
+    return any(environ.get(name) for name in _FRONT_END_VARIABLES)
+
+
+def show_browser(
+    browser: RetrievalBrowser,
+    *,
+    interactive: bool | None = None,
+    state: BrowserState | None = None,
+    num: int = 4,
+) -> Any:
+    """The browser as a widget, or as figures where there is no front end.
+
+    Args:
+        browser: What to show.
+        interactive: Whether to make a widget; by default where there is a front end.
+        state: What is chosen at first.
+        num: Rank lists in a figure.
+
+    Returns:
+        An ipywidgets box, or a list of figures.
+    """
+    if interactive is None:
+        interactive = has_front_end()
+    if not interactive:
+        return browser.draw_static(state, num=num)
+    return BrowserWidget(browser, state).box
 
 
 class BrowserWidget:

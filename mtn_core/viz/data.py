@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import MaxNLocator
 
 from mtn_core.viewpoint import VIEWPOINT_NAMES
@@ -116,7 +117,7 @@ def plot_images_per_camera(ax: Axes, images: pd.DataFrame) -> Axes:
     edges = np.arange(0.5, largest + 1.5) if largest <= 30 else np.linspace(0.5, largest + 0.5, 31)
     ax.hist(
         list(sizes.values()),
-        bins=edges,
+        bins=edges.tolist(),
         color=[SPLIT_COLORS[s] for s in sizes],
         label=[f"{_SPLIT_LABELS[s]} (mean {v.mean():.1f})" for s, v in sizes.items()],
     )
@@ -162,7 +163,7 @@ def plot_confidence_by(ax: Axes, images: pd.DataFrame, column: str, *, most: int
     return ax
 
 
-def plot_viewpoints(ax: Axes, images: pd.DataFrame) -> Axes:
+def plot_viewpoints(ax: PolarAxes, images: pd.DataFrame) -> Axes:
     """From which side the cars are seen: a rose of estimated directions, on a polar ``ax``."""
     azimuths = images["azimuth"].dropna().to_numpy()
     if not len(azimuths):

@@ -96,12 +96,15 @@ def plot_embedding_map(
     """
     points, pids = np.asarray(points, dtype=float), np.asarray(pids)
     shown = list(dict.fromkeys(highlight))[:7]
-    ax.scatter(*points[~np.isin(pids, shown)].T, s=7, color="0.65", alpha=0.6, linewidths=0)
+    x, y = points[~np.isin(pids, shown)].T
+    ax.scatter(x, y, s=7, color="0.65", alpha=0.6, linewidths=0)
     colors = [color for name, color in OKABE_ITO.items() if name not in ("black", "yellow")]
     for k, pid in enumerate(shown):
         rows = pids == pid
+        x, y = points[rows].T
         ax.scatter(
-            *points[rows].T,
+            x,
+            y,
             s=24,
             marker="os^DvP*"[k],
             color=colors[k % len(colors)],

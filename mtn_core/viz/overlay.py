@@ -115,8 +115,8 @@ def blend_attention(
     Returns:
         An RGB picture of the same size.
     """
-    strength = Image.fromarray(np.uint8(255 * scale_attention(attention)))
-    strength = np.asarray(strength.resize(image.size, Image.Resampling.BILINEAR)) / 255.0
+    grey = Image.fromarray(np.uint8(255 * scale_attention(attention)))
+    strength = np.asarray(grey.resize(image.size, Image.Resampling.BILINEAR)) / 255.0
     colors = mpl.colormaps["viridis"](strength)[..., :3] * 255
     weight = (alpha * (0.3 + 0.7 * strength))[..., None]
     pixels = np.asarray(image.convert("RGB"), dtype=float)

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mtn_core.results.ranking import RankEntry, RankList
 from mtn_core.viz.crops import CropSource, as_pixels
-from mtn_core.viz.ranking import RankEntry, RankList
-from mtn_core.viz.style import QUERY, Mark
+from mtn_core.viz.style import MARKS, QUERY, Mark
 
 # Draws over one crop: (ax, (left, right, bottom, top) of the crop, split, row of the split).
 Overlay = Callable[[Axes, tuple[float, float, float, float], str, int], None]
@@ -23,7 +23,7 @@ def plot_rank_list(
     rank_list: RankList,
     crops: CropSource,
     *,
-    num_cells: int | None = None,
+    num_cells: float | None = None,
     overlay: Overlay | None = None,
 ) -> Axes:
     """Draw one rank list as a row of crops.
@@ -44,13 +44,13 @@ def plot_rank_list(
     x += 1.25
     shown = list(rank_list.entries)
     for entry in shown:
-        _draw_cell(ax, x, entry.mark, _caption(entry), crops, "gallery", entry, overlay)
+        _draw_cell(ax, x, MARKS[entry.verdict], _caption(entry), crops, "gallery", entry, overlay)
         x += 1.08
-    if rank_list.first_match_is_further_down:
+    first = rank_list.first_match
+    if first is not None and rank_list.first_match_is_further_down:
         ax.text(x + 0.08, _CROP_HEIGHT / 2, "…", ha="center", va="center", fontsize=14)
         x += 0.25
-        first = rank_list.first_match
-        _draw_cell(ax, x, first.mark, _caption(first), crops, "gallery", first, overlay)
+        _draw_cell(ax, x, MARKS[first.verdict], _caption(first), crops, "gallery", first, overlay)
         x += 1.08
     width = max(x, 1.25 + 1.08 * (num_cells or 0))
     ax.set(xlim=(-0.06, width), ylim=(-4 * _LINE_HEIGHT, _CROP_HEIGHT + 0.06), aspect="equal")

@@ -7,24 +7,29 @@ from typing import Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.typing import ColorType
 
 from mtn_core.viz.style import OKABE_ITO
 
 
 class HasRetrievalNumbers(Protocol):
-    """What these figures read: a result or freshly computed metrics.
+    """What these figures read: a result or freshly computed metrics."""
 
-    Attributes:
-        cmc: ``(max_rank,)`` fractions, rank 1 first.
-        ap: ``(num_query,)`` fractions, nan where a query has no match.
-        mAP: Fraction.
-        num_query: Queries in all.
-    """
+    @property
+    def cmc(self) -> np.ndarray:
+        """``(max_rank,)`` fractions, rank 1 first."""
 
-    cmc: np.ndarray
-    ap: np.ndarray
-    mAP: float
-    num_query: int
+    @property
+    def ap(self) -> np.ndarray:
+        """``(num_query,)`` fractions, nan where a query has no match."""
+
+    @property
+    def mAP(self) -> float:
+        """Fraction."""
+
+    @property
+    def num_query(self) -> int:
+        """Queries in all."""
 
 
 def plot_cmc(
@@ -86,7 +91,7 @@ def plot_ap_histogram(
         mean = float(ap.mean()) if len(ap) else float("nan")
         if single:
             ax.bar(bins[:-1], counts, np.diff(bins), align="edge", edgecolor="white", linewidth=0.6)
-            color = OKABE_ITO["vermilion"]
+            color: ColorType = OKABE_ITO["vermilion"]
         else:
             steps = ax.stairs(counts, bins, linewidth=1.6, label=f"{name}: mAP {mean:.1%}")
             color = steps.get_edgecolor()

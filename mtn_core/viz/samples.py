@@ -189,6 +189,7 @@ def _blend(maps: np.ndarray, segments: bool) -> np.ndarray:
 def _over(image: np.ndarray, rgba: np.ndarray) -> np.ndarray:
     from PIL import Image
 
-    size = image.shape[1::-1]
-    layer = Image.fromarray(np.uint8(255 * rgba), "RGBA").resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(Image.alpha_composite(Image.fromarray(image).convert("RGBA"), layer))[..., :3]
+    picture = Image.fromarray(image).convert("RGBA")
+    layer = Image.fromarray(np.uint8(255 * rgba), "RGBA")
+    layer = layer.resize(picture.size, Image.Resampling.BILINEAR)
+    return np.asarray(Image.alpha_composite(picture, layer))[..., :3]

@@ -49,6 +49,7 @@ QUERY = Mark("query", "?", "#6b7280")
 RIGHT = Mark("right", "✓", OKABE_ITO["green"])
 WRONG = Mark("wrong", "✗", OKABE_ITO["vermilion"])
 IGNORED = Mark("ignored: same vehicle, same camera", "–", "#8a8f98")
+MARKS = {"right": RIGHT, "wrong": WRONG, "ignored": IGNORED}  # by a rank entry's verdict
 
 
 @contextmanager
@@ -62,8 +63,7 @@ def use_style(**overrides: object) -> Iterator[None]:
     interactive = mpl.is_interactive()
     try:
         with mpl.rc_context():
-            style.use(STYLE_FILE)
-            mpl.rcParams.update(overrides)
+            style.use([STYLE_FILE, overrides])
             try:
                 yield
             finally:

@@ -1,36 +1,14 @@
 """Curves of a training run, from its ``train.csv``."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from mtn_core.errors import DataError
-
 _PART_PREFIX = "loss_"
 _NO_PART = "loss_scale"  # of mixed precision
-
-
-def read_train_csv(run_dir: str | Path) -> pd.DataFrame | None:
-    """The rows of ``train.csv``, or None when the run has none (it was only evaluated).
-
-    Raises:
-        DataError: The file is there but has no ``step`` or no ``loss`` column.
-    """
-    path = Path(run_dir) / "train.csv"
-    if not path.exists():
-        return None
-    try:
-        frame = pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        return None
-    missing = [name for name in ("step", "loss") if name not in frame.columns]
-    if missing:
-        raise DataError(f"{path}: expected the columns step and loss; missing: {missing}")
-    return frame if len(frame) else None
 
 
 def list_loss_columns(frame: pd.DataFrame) -> list[str]:

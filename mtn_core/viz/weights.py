@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from mtn_core.viz.style import OKABE_ITO
 
 # Equal curves lie on each other: the first is drawn large and hollow, the second inside it.
+# Marker, its size and filling, line, colour.
 _SERIES = (
-    {"marker": "o", "markersize": 10, "markerfacecolor": "none", "color": OKABE_ITO["blue"]},
-    {"marker": "s", "markersize": 4, "linestyle": ":", "color": OKABE_ITO["vermilion"]},
+    ("o", 10, "none", "-", OKABE_ITO["blue"]),
+    ("s", 4, "auto", ":", OKABE_ITO["vermilion"]),
 )
 
 
@@ -28,10 +29,20 @@ def plot_stage_differences(
         title: Of the figure.
     """
     for (label, table), look in zip(tables.items(), _SERIES, strict=False):
+        marker, size, filling, line, color = look
         stages = table["stage"].tolist()
         # A difference of exactly 0 has no place on a logarithmic axis.
         heights = np.maximum(table["largest_difference"].to_numpy(float), 1e-9)
-        ax.plot(stages, heights, label=label, **look)
+        ax.plot(
+            stages,
+            heights,
+            marker=marker,
+            markersize=size,
+            markerfacecolor=filling,
+            linestyle=line,
+            color=color,
+            label=label,
+        )
     ax.axhline(tolerance, color=OKABE_ITO["black"], linestyle="--", linewidth=1)
     ax.annotate(
         f"allowed: {tolerance:g}", (0, tolerance), xytext=(0, 3), textcoords="offset points"

@@ -1,24 +1,22 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from mtn_core.cli import main
+from mtn_core.config import ModelConfig
+from mtn_core.predict import crop as crop_module
+from mtn_core.predict.backend import Outputs
 from mtn_core.results import RetrievalResult
 from mtn_core.results.search import search
 
-_FILE = Path(__file__).resolve().parents[1] / "report" / "fake_run.py"
-
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("fake_run", _FILE)
-    fake_run = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fake_run)
-    return fake_run.write_run(tmp_path_factory.mktemp("run") / "runs" / "good", num_ids=10)
+def run_dir(write_run, tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("run") / "runs" / "good", num_ids=10)
 
 
 @pytest.fixture
@@ -28,20 +26,33 @@ def embed_as(monkeypatch, run_dir):
     def use(row):
         gallery = RetrievalResult.load(run_dir).gallery
 
-        class Embedder:
-            def __init__(self, ckpt_path, device):
-                self.ckpt_path = ckpt_path
+        class Backend:
+            model = ModelConfig()
+            provenance: ClassVar = {}
+            rank, rank_size = 0, 1
 
-            def embed(self, image):
-                return gallery.features[row]
+            @classmethod
+            def of_checkpoint(cls, checkpoint, device):
+                return cls()
 
-        fake = type(sys)("mtn_core.predict.crop")
-        fake.CropEmbedder = Embedder
-        fake.find_checkpoint = lambda folder: Path("best.ckpt")
-        device = type(sys)("mtn_core.device")
-        device.setup_device = lambda *arguments: None
-        monkeypatch.setitem(sys.modules, "mtn_core.predict.crop", fake)
-        monkeypatch.setitem(sys.modules, "mtn_core.device", device)
+            def embed(self, batch):
+                return Outputs(gallery.features[[row]])
+
+            def gather(self, values):
+                return values
+
+        fakes = {
+            "mtn_core.predict.mindspore": {"MindSporeBackend": Backend},
+            "mtn_core.models.checkpoint": {"load_checkpoint": lambda path: None},
+            "mtn_core.device": {"setup_device": lambda *arguments: None},
+        }
+        for name, values in fakes.items():
+            fake = type(sys)(name)
+            vars(fake).update(values)
+            monkeypatch.setitem(sys.modules, name, fake)
+        monkeypatch.setattr(crop_module, "find_checkpoint", lambda folder: Path("best.ckpt"))
+        monkeypatch.setattr(crop_module, "check_same_network", lambda *arguments: None)
+        monkeypatch.setattr(crop_module, "find_labelled", lambda image: None)
         return gallery
 
     return use

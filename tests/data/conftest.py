@@ -1,5 +1,6 @@
 """A tiny hand-made data set in the VeRi layout, which a test may break as it likes."""
 
+import csv
 import shutil
 
 import cv2
@@ -8,7 +9,12 @@ import pandas as pd
 import pytest
 
 from mtn_core.data.labels import write_labels
-from mtn_core.data.pose_maps import draw_heatmaps, draw_segments, write_maps
+from mtn_core.data.pose_maps import (
+    draw_heatmaps,
+    draw_segments,
+    map_folder_name,
+    write_map_files,
+)
 
 NUM_TRAIN_IDS, NUM_TEST_IDS = 6, 3
 
@@ -24,6 +30,21 @@ def make_image(rng, width, height):
     """A smooth picture, so that JPEG changes it little."""
     small = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def write_maps(folder, name, maps):
+    """An image's maps as ``folder/NAME/00.jpg`` and so on."""
+    target = folder / map_folder_name(name)
+    target.mkdir(parents=True, exist_ok=True)
+    write_map_files(target, maps)
+
+
+@pytest.fixture
+def csv_limit():
+    """Python's own limit of a field; MindSpore raises it when it is imported."""
+    before = csv.field_size_limit(2**17)
+    yield
+    csv.field_size_limit(before)
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mtn_core.config import DataConfig, ModelConfig
-from mtn_core.data.check import CheckReport, Problem
+from mtn_core.config import ModelConfig
+from mtn_core.data.check import CheckReport, check_dataset
 from mtn_core.data.pipeline import EvalLoader
-from mtn_core.data.split import check_dataset, check_needed_files, load_split
+from mtn_core.data.presence import Problem, check_needed_files
+from mtn_core.data.source import open_source
+from mtn_core.data.split import load_split
 from mtn_core.errors import DataError
 
 
@@ -83,6 +85,22 @@ def test_bad_rows_are_listed_with_their_file(tiny_root):
     assert len(texts) == 3
     assert all("label_train.csv: row" in t for t in texts)
     assert "111 columns" in texts[0]
+
+
+def test_a_file_that_is_no_csv_is_one_problem(tiny_root, csv_limit):
+    lines = label_lines(tiny_root)
+    write_lines(tiny_root, [lines[0], f'"{lines[1]}', "x" * 2**17])
+    problem = one_problem(tiny_root)
+    assert "label_train.csv cannot be read beyond line 3" in problem
+    assert "quotation mark without its partner" in problem
+    with pytest.raises(DataError, match=r"label_train\.csv cannot be read beyond line 3"):
+        load_split(tiny_root, "train")
+
+
+def test_a_camera_beyond_any_number_is_a_bad_row(tiny_root):
+    lines = label_lines(tiny_root)
+    write_lines(tiny_root, [lines[0].replace("_c001_", f"_c{2**31}_"), *lines[1:]])
+    assert f"row 1: name '0001_c{2**31}_" in one_problem(tiny_root)
 
 
 def test_an_empty_split(tiny_root):
@@ -167,27 +185,27 @@ def test_classes_beyond_veris(tiny_root):
     cells[2] = "11"
     write_lines(tiny_root, [",".join(cells), *lines[1:]])
     assert "color_id above 10" in one_problem(tiny_root)
+    source = open_source(load_split(tiny_root, "train"), heatmaps=False, segments=False)
     with pytest.raises(DataError, match="color_id above 10, the model's number of classes"):
-        EvalLoader(
-            load_split(tiny_root, "train"), data=DataConfig(), model=ModelConfig(), batch_size=4
-        )
+        EvalLoader(source, model=ModelConfig(), batch_size=4)
 
 
 def test_only_what_the_run_needs_is_demanded(tiny_root):
     for kind in ("heatmap", "segment"):
         shutil.rmtree(tiny_root / "veri" / f"{kind}_train")
     split = load_split(tiny_root, "train")
-    check_needed_files(split, heatmaps=False, segments=False)
-    with EvalLoader(split, data=DataConfig(), model=ModelConfig(), batch_size=4) as loader:
+    plain = {"heatmaps": False, "segments": False}
+    check_needed_files(split, **plain)
+    with EvalLoader(open_source(split, **plain), model=ModelConfig(), batch_size=4) as loader:
         assert len(list(loader)) == 5
     for needs in ({"heatmaps": True, "segments": False}, {"heatmaps": False, "segments": True}):
         with pytest.raises(DataError, match=r"folder is missing, but (heatmap|segment)s are"):
             check_needed_files(split, **needs)
         with pytest.raises(DataError, match="are asked for; mtn draw-pose"):
-            EvalLoader(split, data=DataConfig(), model=ModelConfig(**needs), batch_size=4)
+            open_source(split, **needs)
     first_image(tiny_root).unlink()
     with pytest.raises(DataError, match="image does not exist"):
-        EvalLoader(split, data=DataConfig(), model=ModelConfig(), batch_size=4)
+        open_source(split, **plain)
 
 
 def test_five_problems_are_shown_and_all_are_counted(tiny_root):

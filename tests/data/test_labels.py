@@ -81,6 +81,8 @@ def test_written_labels_are_read_back(tmp_path):
         (row(name="../0001_c001_1.jpg"), "has a path in it"),
         (row(name="a/0001_c001_1.jpg"), "has a path in it"),
         (row(name="a\\0001_c001_1.jpg"), "has a path in it"),
+        (row(name=f"0001_c{2**31}_1.jpg"), f"has camera {2**31}, expected a number below {2**31}"),
+        (row(name=f"0001_c{'9' * 30}_1.jpg"), "expected a number below"),
         (row(name=NAME), f"row 2: name '{NAME}' stands in row 1 already"),
     ],
 )
@@ -115,6 +117,25 @@ def test_text_in_another_encoding_is_an_error(tmp_path):
     (tmp_path / "l.csv").write_bytes(row().encode() + b"\n\xff\xfe\n")
     with pytest.raises(DataError, match="not UTF-8"):
         load_labels(tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize("line", [row().replace("1.5", '"1.5', 1), "x" * 2**18])
+def test_text_that_is_no_csv_is_an_error(tmp_path, csv_limit, line):
+    path = write(tmp_path / "l.csv", row(NAME_2), line, *(row(f"{i}_c001.jpg") for i in range(300)))
+    with pytest.raises(DataError, match=r"label file .*l\.csv cannot be read beyond line \d+ \("):
+        load_labels(path)
+
+
+def test_a_quotation_mark_in_a_short_file_is_a_bad_row(tmp_path):
+    path = write(
+        tmp_path / "l.csv", row(NAME_2), row().replace("1.5", '"1.5', 1), row("3_c001.jpg")
+    )
+    assert read_labels(path).problems == ["row 2: 5 columns, expected 112"]
+
+
+def test_the_largest_camera_is_read(tmp_path):
+    frame, _ = load_labels(write(tmp_path / "l.csv", row(f"0001_c{2**31 - 1}_1.jpg")))
+    assert frame["camid"].tolist() == [2**31 - 1]
 
 
 @given(st.text(max_size=20))

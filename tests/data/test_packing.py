@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mtn_core.config import DataConfig, ModelConfig
+from mtn_core.data.check import check_dataset
 from mtn_core.data.packs import manifest as manifests
 from mtn_core.data.packs import read as pack_reader
 from mtn_core.data.packs import write as packing
@@ -20,20 +21,29 @@ from mtn_core.data.packs.manifest import MANIFEST_NAME, Manifest, pack_folder
 from mtn_core.data.packs.read import PackedSource, open_pack
 from mtn_core.data.packs.write import pack_dataset
 from mtn_core.data.pipeline import EvalLoader, TrainLoader
-from mtn_core.data.source import FolderSource, open_source
-from mtn_core.data.split import check_dataset, load_split
+from mtn_core.data.source import FolderReader, open_source
+from mtn_core.data.split import load_split
 from mtn_core.errors import DataError, RunFolderError
 
 DATA = DataConfig(ids_per_batch=4, images_per_id=4, erasing=0.3, color_jitter=0.2)
 MODEL = ModelConfig(image_size=64, heatmaps=True, segments=True)
 
 
+def opened(split, **options):
+    return open_source(split, **{"heatmaps": True, "segments": True, **options})
+
+
+def reader_of(split, **options):
+    (reader,) = opened(split, **options)._readers
+    return reader
+
+
 def read(split, kind, packed):
-    options = {"model": MODEL, "packed": packed}
+    source = opened(split, packed=packed)
     if kind == "train":
-        loader = TrainLoader(split, config=DATA, seed=1, **options)
+        loader = TrainLoader(source, config=DATA, model=MODEL, seed=1)
     else:
-        loader = EvalLoader(split, data=DATA, batch_size=4, **options)
+        loader = EvalLoader(source, model=MODEL, batch_size=4)
     with loader:
         return list(loader) + list(loader)
 
@@ -41,7 +51,7 @@ def read(split, kind, packed):
 def test_batches_are_bit_for_bit_those_of_the_folders(packed_root):
     for kind in ("train", "query", "test"):
         split = load_split(packed_root, kind)
-        assert isinstance(open_source(split, heatmaps=True, segments=True), PackedSource)
+        assert isinstance(reader_of(split), PackedSource)
         from_pack, from_folder = (read(split, kind, packed) for packed in (True, False))
         assert len(from_pack) == len(from_folder)
         for a, b in zip(from_pack, from_folder, strict=True):
@@ -54,7 +64,7 @@ def test_single_images_and_maps_are_bit_for_bit_the_same(packed_root):
     split = load_split(packed_root, "test")
     rows = [8, 0, 3, 3, 1, 0, 2, 4, 5, 6, 7, 8, 8]  # more than there are, in any order
     pack = open_pack(split, heatmaps=True, segments=True)
-    pairs = zip(pack.samples(rows), FolderSource(split).samples(rows), strict=True)
+    pairs = zip(pack.samples(rows), FolderReader(split).samples(rows), strict=True)
     for packed, plain in pairs:
         np.testing.assert_array_equal(packed.image(), plain.image())
         np.testing.assert_array_equal(packed.heatmaps(), plain.heatmaps())
@@ -109,7 +119,7 @@ def test_a_moved_data_set_keeps_its_pack(packed_root, tmp_path):
     packed_root.rename(moved)
     split = load_split(moved, "train")
     assert len(read(split, "train", True)) > 0
-    assert isinstance(open_source(split, heatmaps=True, segments=True), PackedSource)
+    assert isinstance(reader_of(split), PackedSource)
 
 
 def test_packed_files_are_readable_by_others(packed_root):
@@ -120,7 +130,7 @@ def test_packed_files_are_readable_by_others(packed_root):
 def test_leaving_an_epoch_leaves_no_thread(packed_root):
     split = load_split(packed_root, "train")
     before = threading.active_count()
-    loader = TrainLoader(split, config=DATA, model=MODEL, seed=1)
+    loader = TrainLoader(opened(split), config=DATA, model=MODEL, seed=1)
     for _ in loader:
         break
     assert threading.active_count() == before
@@ -144,7 +154,7 @@ def test_without_maps_a_pack_has_none(tiny_root, caplog):
         (tiny_root / f"{kind}_train").rename(tiny_root / "veri" / f"{kind}_train")
     assert open_pack(split, heatmaps=True, segments=False) is None
     assert "it was made without heatmaps" in caplog.text
-    assert isinstance(open_source(split, heatmaps=True, segments=False), FolderSource)
+    assert isinstance(reader_of(split, segments=False), FolderReader)
 
 
 def touch(path):
@@ -173,8 +183,7 @@ def test_a_stale_pack_is_not_used_and_says_why(packed_root, caplog, change, mess
     change(packed_root, load_split(packed_root, "train"))
     split = load_split(packed_root, "train")
     with caplog.at_level(logging.WARNING):
-        source = open_source(split, heatmaps=True, segments=True)
-    assert isinstance(source, FolderSource)
+        assert isinstance(reader_of(split), FolderReader)
     assert message in caplog.text
     assert "reading plain folders. Run mtn pack --overwrite" in caplog.text
 
@@ -220,7 +229,7 @@ def test_a_pack_that_was_cut_short_is_an_error(packed_root, suffix, share):
         file.truncate(int(share * size))
     split = load_split(packed_root, "train")
     with pytest.raises(DataError) as error:
-        TrainLoader(split, config=DATA, model=MODEL, seed=0)
+        opened(split)
     text = str(error.value)
     assert f"{path.name} has {int(share * size)} bytes, expected {size} bytes" in text
     assert "run mtn pack --overwrite" in text

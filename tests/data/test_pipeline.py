@@ -9,6 +9,7 @@ import pytest
 
 from mtn_core.config import Config, DataConfig, ModelConfig
 from mtn_core.data.pipeline import EvalLoader, TrainLoader, preview_batch
+from mtn_core.data.source import open_source
 from mtn_core.data.split import load_split
 from mtn_core.errors import DataError
 from mtn_core.vehicle import KEYPOINT_FLIP, SEGMENT_FLIP
@@ -33,8 +34,13 @@ def train(tiny_root):
     return load_split(tiny_root, "train")
 
 
+def opened(split, model=PLAIN):
+    return open_source(split, heatmaps=model.heatmaps, segments=model.segments)
+
+
 def train_batches(split, epoch=0, start=0, model=MAPS, data=DATA, **options):
-    with TrainLoader(split, config=data, model=model, seed=4, **options) as loader:
+    source = opened(split, model)
+    with TrainLoader(source, config=data, model=model, seed=4, **options) as loader:
         loader.set_epoch(epoch, start)
         return list(loader)
 
@@ -48,7 +54,7 @@ def assert_same(first, second):
 
 
 def eval_batches(split, model=MAPS, batch_size=4, **options):
-    with EvalLoader(split, data=DATA, model=model, batch_size=batch_size, **options) as loader:
+    with EvalLoader(opened(split, model), model=model, batch_size=batch_size, **options) as loader:
         return list(loader)
 
 
@@ -73,6 +79,17 @@ def test_maps_are_read_only_where_the_model_uses_them(train, monkeypatch):
     assert batch["image"].shape == (6, 96, 96, 3)
     eval_batches(train, ModelConfig(image_size=32, segments=True))
     assert set(read) == {13}
+
+
+@pytest.mark.parametrize("maps", ["heatmaps", "segments"])
+def test_a_source_opened_without_the_models_maps_is_refused(train, maps):
+    model = ModelConfig(image_size=64, **{maps: True})
+    for create in (
+        lambda source: TrainLoader(source, config=DATA, model=model, seed=0),
+        lambda source: EvalLoader(source, model=model, batch_size=4),
+    ):
+        with pytest.raises(DataError, match=f"needs {maps}; open the source with {maps}=True"):
+            create(opened(train))
 
 
 def test_only_uint8_at_native_map_size_leaves_the_host(train):
@@ -102,7 +119,7 @@ def test_every_image_comes_in_an_epoch_and_epochs_differ(train):
 
 def test_classes_follow_sorted_ids(train):
     """Property 7."""
-    with TrainLoader(train, config=DATA, model=PLAIN, seed=0) as loader:
+    with TrainLoader(opened(train), config=DATA, model=PLAIN, seed=0) as loader:
         assert loader.pid_index == {pid: pid - 1 for pid in range(1, 7)}
     batch = train_batches(train)[0]
     rows = batch["index"]
@@ -127,7 +144,7 @@ def test_reading_again_gives_the_same(train):
     """Property 1: nothing drifts from epoch to epoch, evaluation is repeatable bit for bit."""
     keypoints = train.keypoints.copy()
     assert_same(train_batches(train, 2), train_batches(train, 2))
-    with EvalLoader(train, data=DATA, model=MAPS, batch_size=4) as loader:
+    with EvalLoader(opened(train, MAPS), model=MAPS, batch_size=4) as loader:
         assert_same(list(loader), list(loader))
     np.testing.assert_array_equal(train.keypoints, keypoints)
 
@@ -150,7 +167,7 @@ def test_a_resumed_epoch_goes_on_as_it_was(train):
     assert_same(whole[2:], train_batches(train, 1, start=2))
     assert train_batches(train, 1, start=len(whole)) == []
     with (
-        TrainLoader(train, config=DATA, model=PLAIN, seed=0) as loader,
+        TrainLoader(opened(train), config=DATA, model=PLAIN, seed=0) as loader,
         pytest.raises(DataError, match="`start_step` must be 0"),
     ):
         loader.set_epoch(0, len(loader) + 1)
@@ -179,7 +196,7 @@ def test_augmentation_differs_by_sample_step_and_epoch(tiny_root):
 
 def test_augmentation_follows_from_seed_epoch_step_and_position(train):
     def drawn(seed, epoch, step, position):
-        with TrainLoader(train, config=DATA, model=PLAIN, seed=seed) as loader:
+        with TrainLoader(opened(train), config=DATA, model=PLAIN, seed=seed) as loader:
             loader.set_epoch(epoch)
             return loader.augmentation(step, position).lightness
 
@@ -277,7 +294,7 @@ def test_ranks_share_an_evaluation(tiny_root):
 
 
 def test_pid_index_of_training_in_an_evaluation(train):
-    with EvalLoader(train, data=DATA, model=PLAIN, batch_size=18, pid_index={2: 0, 5: 1}) as loader:
+    with EvalLoader(opened(train), model=PLAIN, batch_size=18, pid_index={2: 0, 5: 1}) as loader:
         found = next(iter(loader))["pid_index"]
     pids = train.frame["pid"].to_numpy()
     np.testing.assert_array_equal(found, np.select([pids == 2, pids == 5], [0, 1], -1))
@@ -298,12 +315,12 @@ def test_fewer_ids_than_p(train):
     with pytest.raises(
         DataError, match=r"needs 8 ids, but the training split has 6; set data\.ids"
     ):
-        TrainLoader(train, config=data, model=PLAIN, seed=0)
+        TrainLoader(opened(train), config=data, model=PLAIN, seed=0)
 
 
 def test_closing_leaves_no_thread(train):
     before = threading.active_count()
-    loader = TrainLoader(train, config=DATA, model=PLAIN, seed=0)
+    loader = TrainLoader(opened(train), config=DATA, model=PLAIN, seed=0)
     iterator = iter(loader)
     next(iterator)
     assert threading.active_count() > before
@@ -316,7 +333,7 @@ def test_closing_leaves_no_thread(train):
 
 def test_a_batch_that_is_kept_is_never_overwritten(train):
     """Arrays are used again only when no one holds them or a view of them."""
-    with TrainLoader(train, config=DATA, model=PLAIN, seed=0) as loader:
+    with TrainLoader(opened(train), config=DATA, model=PLAIN, seed=0) as loader:
         views, copies = [], []
         for epoch in range(4):
             loader.set_epoch(epoch)
@@ -329,7 +346,7 @@ def test_a_batch_that_is_kept_is_never_overwritten(train):
 
 
 def test_arrays_are_used_again(train):
-    with TrainLoader(train, config=DATA, model=PLAIN, seed=0, num_workers=1) as loader:
+    with TrainLoader(opened(train), config=DATA, model=PLAIN, seed=0, num_workers=1) as loader:
         seen = set()
         for epoch in range(6):
             loader.set_epoch(epoch)
@@ -340,7 +357,7 @@ def test_arrays_are_used_again(train):
 
 def test_padding_is_empty_also_in_used_arrays(tiny_root):
     split = load_split(tiny_root, "test")
-    with EvalLoader(split, data=DATA, model=MAPS, batch_size=4, num_workers=1) as loader:
+    with EvalLoader(opened(split, MAPS), model=MAPS, batch_size=4, num_workers=1) as loader:
         for _ in range(3):
             for batch in loader:
                 padding = batch["index"] < 0
@@ -349,7 +366,7 @@ def test_padding_is_empty_also_in_used_arrays(tiny_root):
 
 
 def test_a_new_iteration_replaces_an_unfinished_one(train):
-    with TrainLoader(train, config=DATA, model=PLAIN, seed=0) as loader:
+    with TrainLoader(opened(train), config=DATA, model=PLAIN, seed=0) as loader:
         unfinished = iter(loader)
         next(unfinished)
         assert len(list(loader)) == len(loader)

@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mtn_core.data.check import check_dataset
 from mtn_core.data.prepare.folder import pattern_to_regex, prepare_folder
 from mtn_core.data.prepare.placing import place_file
-from mtn_core.data.split import check_dataset, load_split
+from mtn_core.data.split import load_split
 from mtn_core.errors import ConfigError, DataError, RunFolderError
 
 CARS = [f"{car}_{camera}_{shot}.jpg" for car in "abcdef" for camera in (1, 2) for shot in (0, 1)]

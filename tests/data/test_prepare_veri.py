@@ -3,11 +3,12 @@ import shutil
 import numpy as np
 import pytest
 
+from mtn_core.data.check import check_dataset
+from mtn_core.data.labels import load_labels
 from mtn_core.data.layout import SPLITS
 from mtn_core.data.prepare import veri as module
 from mtn_core.data.prepare.labels import read_training_list, read_veri_xml
 from mtn_core.data.prepare.veri import prepare_veri
-from mtn_core.data.split import check_dataset, load_labels
 from mtn_core.errors import DataError, RunFolderError
 
 ITEM = '<Item imageName="{}" vehicleID="{:04d}" cameraID="{}" colorID="{}" typeID="{}"{} />'

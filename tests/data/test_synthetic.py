@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mtn_core import synthveri as synthetic
+from mtn_core.data.check import check_dataset
 from mtn_core.data.pose_maps import draw_heatmaps, draw_segments, encode_maps, map_folder_name
-from mtn_core.data.split import check_dataset, load_split
+from mtn_core.data.split import load_split
 from mtn_core.errors import ConfigError, DataError, RunFolderError
 from mtn_core.synthveri import contact_sheet, plan, write, write_synthveri
 from mtn_core.synthveri.plan import MAX_CAMERAS, MIN_CAMERAS, SIZES, Size, create_shots

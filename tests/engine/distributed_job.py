@@ -9,7 +9,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from mtn_core.config import DataConfig, ModelConfig, load_config
+from mtn_core.config import ModelConfig, load_config
 from mtn_core.device import setup_device
 
 
@@ -45,12 +45,15 @@ def gradients(device, inputs):
 
 
 def embed(device, root, split):
+    from mtn_core.data.source import open_source
     from mtn_core.data.split import load_split
-    from mtn_core.predict.mindspore import Embedder
+    from mtn_core.predict.backend import embed_split
+    from mtn_core.predict.mindspore import MindSporeBackend
 
     ms.set_seed(3)
-    embedder = Embedder(ModelConfig(image_size=32, num_ids=4), device)
-    return embedder.embed(load_split(root, split), DataConfig(), 16).features
+    backend = MindSporeBackend(ModelConfig(image_size=32, num_ids=4), device)
+    source = open_source(load_split(root, split), heatmaps=False, segments=False)
+    return embed_split(backend, source, batch_size=16).features
 
 
 def main():

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from mtn_core.config import load_config
-from mtn_core.data.split import load_split
-from mtn_core.engine.multitask import MultiTaskTask, train
+from mtn_core.engine.multitask import MultiTaskTask, open_training, train
 from mtn_core.engine.optim import learning_rates
 from mtn_core.engine.step import TrainStep
 from mtn_core.errors import ConfigError, DataError, RunFolderError
-from mtn_core.predict.evaluate import evaluate_into_run
-from mtn_core.predict.mindspore import Embedder
+from mtn_core.models.checkpoint import load_checkpoint
+from mtn_core.predict.backend import embed_split
+from mtn_core.predict.evaluate import evaluate_into_run, open_evaluation
+from mtn_core.predict.mindspore import MindSporeBackend
+from mtn_core.runs import RunFolder
 
 TINY = {
     "model.image_size": 32,
@@ -32,11 +34,17 @@ def run(smoke_root, device, tmp_path_factory):
     """One epoch of the smoke recipe at 32x32, trained and evaluated."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny(train__eval_every=1), [smoke_root], out, device)
-    evaluate_into_run(out / "ckpt" / "best.ckpt", smoke_root, out, device)
+    evaluate(out, smoke_root, out, device)
     return out
 
 
-def test_the_run_folder_is_complete(run):
+def evaluate(run, root, out, device, **options):
+    checkpoint = load_checkpoint(RunFolder(run).best_checkpoint)
+    backend = MindSporeBackend.of_checkpoint(checkpoint, device)
+    return evaluate_into_run(backend, open_evaluation(root, backend.model), out, **options)
+
+
+def test_the_run_folder_is_complete(run, smoke_root):
     names = {p.name for p in run.iterdir()}
     assert names >= {
         "config.yaml",
@@ -54,6 +62,8 @@ def test_the_run_folder_is_complete(run):
         assert 0 <= results[key] <= 1
     assert len(results["checkpoint_sha256"]) == len(results["config_sha256"]) == 64
     assert results["num_query_without_match"] == 0
+    assert all(RunFolder.knows(name) for name in names)
+    assert RunFolder(run).data_roots() == [smoke_root.resolve()]
 
 
 def test_evaluation_during_training_and_afterwards_agree(run):
@@ -64,13 +74,13 @@ def test_evaluation_during_training_and_afterwards_agree(run):
 
 def test_evaluation_repeats_bit_for_bit(run, smoke_root, device, tmp_path):
     """Properties 1 and 26: a second evaluation gives the same file."""
-    evaluate_into_run(run / "ckpt" / "best.ckpt", smoke_root, tmp_path / "again", device)
+    evaluate(run, smoke_root, tmp_path / "again", device)
     assert (tmp_path / "again" / "results.json").read_bytes() == (run / "results.json").read_bytes()
 
 
 def test_results_are_not_overwritten_unasked(run, smoke_root, device):
     with pytest.raises(RunFolderError, match="--overwrite"):
-        evaluate_into_run(run / "ckpt" / "best.ckpt", smoke_root, run, device)
+        evaluate(run, smoke_root, run, device)
     with pytest.raises(RunFolderError, match="already holds a run"):
         train(tiny(), [smoke_root], run, device)
 
@@ -95,7 +105,7 @@ def test_a_sixteen_image_set_can_be_learnt_by_heart(smoke_root, device):
         optim__learning_rate=2e-3,
         loss__label_smoothing=0,
     )
-    task = MultiTaskTask(config, load_split(smoke_root, "train"), None, device)
+    task = MultiTaskTask(config, open_training([smoke_root], config), None, device)
     batch = next(iter(task.loader))
     task.loader.close()
     step = TrainStep(
@@ -113,7 +123,8 @@ def test_a_sixteen_image_set_can_be_learnt_by_heart(smoke_root, device):
 
 
 def test_unknown_colours_enter_no_loss(smoke_root, device):
-    task = MultiTaskTask(tiny(), load_split(smoke_root, "train"), None, device)
+    config = tiny()
+    task = MultiTaskTask(config, open_training([smoke_root], config), None, device)
     batch = next(iter(task.loader))
     task.loader.close()
     import mindspore as ms
@@ -125,16 +136,12 @@ def test_unknown_colours_enter_no_loss(smoke_root, device):
 
 
 def test_embeddings_follow_the_split_whatever_the_batch_size(run, smoke_root, device):
-    from mtn_core.models.checkpoint import load_checkpoint
-
     checkpoint = load_checkpoint(run / "ckpt" / "best.ckpt")
-    embedder = Embedder(checkpoint.model_config, device)
-    embedder.load(checkpoint.weights)
-    split = load_split(smoke_root, "query")
-    config = tiny()
-    first = embedder.embed(split, config.data, 16)
-    second = embedder.embed(split, config.data, 7)
-    assert first.names.tolist() == split.frame["name"].tolist()
+    backend = MindSporeBackend.of_checkpoint(checkpoint, device)
+    source = open_evaluation(smoke_root, backend.model)[0]
+    first = embed_split(backend, source, batch_size=16)
+    second = embed_split(backend, source, batch_size=7)
+    assert first.names.tolist() == source.split.frame["name"].tolist()
     np.testing.assert_allclose(first.features, second.features, atol=1e-5)
     assert (first.sizes > 0).all()
 
@@ -146,5 +153,5 @@ def test_missing_data_is_found_before_anything_is_written(tmp_path, device):
 
 
 def test_weights_must_be_one_a_root(smoke_root, tmp_path, device):
-    with pytest.raises(ConfigError, match="2 values for one --root"):
+    with pytest.raises(ConfigError, match="1 roots, got 2 weights"):
         train(tiny(data__weights=[1, 1]), [smoke_root], tmp_path / "run", device)

@@ -4,7 +4,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from mtn_core.engine.task import Evaluation
+from mtn_core.engine.task import Score
+from mtn_core.engine.train import TrainingLoop
+from mtn_core.runs import RunFolder
 
 
 class ToyForward(nn.Cell):
@@ -72,4 +74,13 @@ class ToyTask:
 
     def evaluate(self, weights):
         score = next(self.scores, None)
-        return None if score is None else Evaluation(score, {"quality": score})
+        return None if score is None else Score(score, {"quality": score})
+
+
+def fit(task, config, folder, device, *, resume=False, echo=None):
+    """Train a task without the claims and checks of a run."""
+    loop = TrainingLoop(task, config, RunFolder(folder), device, echo)
+    try:
+        return loop.run(resume)
+    finally:
+        loop.close()

@@ -176,12 +176,13 @@ def make_checkpoint():
 def exported(device, tmp_path_factory):
     """The real network with segments: ``.checkpoint``, ``.folder``, ``.spec``, ``.lines``."""
     from mtn_core.export.exporter import ExportOptions, export_checkpoint
+    from mtn_core.models.checkpoint import load_checkpoint
 
     folder = tmp_path_factory.mktemp("exported")
     checkpoint = write_checkpoint(folder / "best.ckpt", segments=True)
     lines = []
     spec = export_checkpoint(
-        checkpoint,
+        load_checkpoint(checkpoint),
         folder / "files",
         ["MINDIR", "ONNX"],
         device,

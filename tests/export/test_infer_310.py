@@ -25,9 +25,12 @@ def run_script(repository, *arguments, **environment):
 
 @pytest.mark.slow
 def test_chain_equals_the_checkpoint(device, programs, exported, smoke_root, repository, tmp_path):
-    from mtn_core.predict.evaluate import evaluate_checkpoint
+    from mtn_core.models.checkpoint import load_checkpoint
+    from mtn_core.predict.evaluate import compare, open_evaluation
+    from mtn_core.predict.mindspore import MindSporeBackend
 
-    reference = evaluate_checkpoint(exported.checkpoint, smoke_root, device)
+    backend = MindSporeBackend.of_checkpoint(load_checkpoint(exported.checkpoint), device)
+    reference = compare(backend, open_evaluation(smoke_root, backend.model))
     mindir = exported.folder / "MultiTask_export_segment.mindir"
     done = run_script(
         repository, mindir, smoke_root, "y", "CPU", 0, "n", "y", MTN_INFER_DIR=tmp_path

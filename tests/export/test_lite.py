@@ -72,8 +72,9 @@ def test_bad_arguments(tiny_export, tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"must be named \.mindir"):
         convert_for_lite(tiny_export.path, tmp_path / "m.bin", "true")
     arguments = ["--mindir_path", str(tiny_export.path), "--converter", "/bin/true"]
-    assert main(["to-lite", *arguments, "--out", str(tmp_path / "m.mindir"), "--batch", "0"]) == 1
-    assert "--batch must be 1 or more" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["to-lite", *arguments, "--out", str(tmp_path / "m.mindir"), "--batch", "0"])
+    assert "--batch: expected 1 or more, got 0" in capsys.readouterr().err
 
 
 def test_real_converter(tiny_export, programs, tmp_path, capsys):

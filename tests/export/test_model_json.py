@@ -3,11 +3,11 @@ import json
 import pytest
 
 from mtn_core.errors import ConfigError, DataError
+from mtn_core.predict.backend import check_maps
 from mtn_core.predict.model_json import (
     METADATA_KEY,
     MODEL_JSON,
     ModelSpec,
-    check_flags,
     hash_of_pids,
     load_spec,
     parse_spec,
@@ -85,6 +85,7 @@ def test_unknown_key_is_refused(tiny_export):
 
 
 def test_flags_of_another_network(tiny_export):
-    check_flags(tiny_export.spec, "it", heatmaps=None, segments=False)
-    with pytest.raises(ConfigError, match="it was exported with --segmentaware False"):
-        check_flags(tiny_export.spec, "it", heatmaps=None, segments=True)
+    network = tiny_export.spec.network
+    check_maps(network, "it", heatmaps=None, segments=False)
+    with pytest.raises(ConfigError, match="it was trained with --segmentaware False"):
+        check_maps(network, "it", heatmaps=None, segments=True)

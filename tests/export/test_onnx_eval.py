@@ -9,18 +9,29 @@ import numpy as np
 import pytest
 
 from mtn_core.cli import main
-from mtn_core.errors import ConfigError, RunFolderError
+from mtn_core.predict.backend import embed_split
+from mtn_core.predict.evaluate import compare, evaluate_into_run, open_evaluation
 from mtn_core.predict.onnx import OnnxModel
-from mtn_core.predict.onnx_eval import embed_split, evaluate_onnx, evaluate_onnx_into_run
 from mtn_core.results import RetrievalResult
 
 
 @pytest.fixture(scope="module")
 def reference(device, exported, smoke_root):
     """What `mtn eval` says of the checkpoint."""
-    from mtn_core.predict.evaluate import evaluate_checkpoint
-
     return evaluate_checkpoint(exported.checkpoint, smoke_root, device)
+
+
+def evaluate_checkpoint(path, root, device):
+    from mtn_core.models.checkpoint import load_checkpoint
+    from mtn_core.predict.mindspore import MindSporeBackend
+
+    backend = MindSporeBackend.of_checkpoint(load_checkpoint(path), device)
+    return compare(backend, open_evaluation(root, backend.model))
+
+
+def embed_query(path, root):
+    model = OnnxModel(path)
+    return embed_split(model, open_evaluation(root, model.model)[0])
 
 
 def test_table_equals_that_of_the_checkpoint(exported, smoke_root, reference, tmp_path, capsys):
@@ -46,42 +57,42 @@ def test_table_equals_that_of_the_checkpoint(exported, smoke_root, reference, tm
 
 
 def test_pixels_file_gives_the_same(exported, smoke_root, reference):
-    result = evaluate_onnx(
-        OnnxModel(exported.folder / "MultiTask_export_segment_pixels.onnx"), smoke_root
-    )
+    model = OnnxModel(exported.folder / "MultiTask_export_segment_pixels.onnx")
+    result = compare(model, open_evaluation(smoke_root, model.model))
     assert result.mAP == pytest.approx(reference.mAP, abs=1e-3)
     np.testing.assert_allclose(result.query.features, reference.query.features, atol=1e-4)
 
 
 def test_class_counts_come_from_the_model(tools, tmp_path, smoke_root):
     """Property 30: a model with other class counts is evaluated as it is."""
-    from mtn_core.data.split import load_split
-
     spec = tools.write_export(
         tmp_path, tools.make_spec(embedding=12, num_colors=11, num_types=14, num_ids=3)
     )
-    embeddings = embed_split(OnnxModel(tmp_path / "tiny.onnx"), load_split(smoke_root, "query"))
+    embeddings = embed_query(tmp_path / "tiny.onnx", smoke_root)
     assert embeddings.color_logits.shape == (len(embeddings), 11)
     assert embeddings.type_logits.shape == (len(embeddings), 14)
     assert embeddings.features.shape == (len(embeddings), spec.width("embedding"))
 
 
 def test_a_network_without_attributes_names_no_class(tools, tmp_path, smoke_root):
-    from mtn_core.data.split import load_split
-
     tools.write_export(tmp_path, tools.make_spec(attributes=False))
-    embeddings = embed_split(OnnxModel(tmp_path / "tiny.onnx"), load_split(smoke_root, "query"))
+    embeddings = embed_query(tmp_path / "tiny.onnx", smoke_root)
     assert embeddings.color_logits.shape == (len(embeddings), 0)
 
 
-def test_flags_and_folders(tiny_export, smoke_root, tmp_path):
-    with pytest.raises(ConfigError, match="--heatmapaware False, but --heatmapaware True"):
-        evaluate_onnx_into_run(tiny_export.path, smoke_root, tmp_path / "r", heatmaps=True)
+def test_flags_and_folders(tiny_export, smoke_root, tmp_path, capsys):
+    arguments = ["eval-onnx", "--root", str(smoke_root), "--out", str(tmp_path / "r")]
+    arguments += ["--onnx_path", str(tiny_export.path)]
+    assert main([*arguments, "--heatmapaware"]) == 1
+    assert "--heatmapaware False, but --heatmapaware True" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "results.json").write_text("{}")
-    with pytest.raises(RunFolderError):
-        evaluate_onnx_into_run(tiny_export.path, smoke_root, tmp_path / "r")
+    assert main(arguments) == 1
+    assert "already holds a run (results.json)" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--batch_size", "0"])
+    assert "--batch_size: expected 1 to 4096, got 0" in capsys.readouterr().err
 
 
 _WITHOUT_MINDSPORE = """
@@ -127,9 +138,8 @@ def test_evaluation_without_mindspore(exported, smoke_root, reference, tmp_path)
 def saved_run(exported, smoke_root, tmp_path_factory):
     """A run folder that the exported file was evaluated into."""
     out = tmp_path_factory.mktemp("saved") / "run"
-    evaluate_onnx_into_run(
-        exported.folder / "MultiTask_export_segment_pixels.onnx", smoke_root, out
-    )
+    model = OnnxModel(exported.folder / "MultiTask_export_segment_pixels.onnx")
+    evaluate_into_run(model, open_evaluation(smoke_root, model.model), out)
     return out
 
 
@@ -176,7 +186,7 @@ def test_full_disk(tiny_export, smoke_root, tmp_path):
     )
     assert done.returncode == 1
     assert f"cannot write to {tmp_path / 'r'}: File too large" in done.stderr
-    assert {p.name for p in (tmp_path / "r").iterdir()} == {"config.yaml", "environment.json"}
+    assert not (tmp_path / "r").exists()
 
 
 def test_export_without_mindspore_says_what_is_missing(tmp_path):

@@ -4,13 +4,14 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from mtn_core.data.transforms import keypoint_vector, transform_image, transform_keypoints
-from mtn_core.errors import ConfigError, DataError, DeviceError
+from mtn_core.data.transforms import transform_image
+from mtn_core.errors import DataError, DeviceError
 from mtn_core.export.parity import sample_batch
 from mtn_core.predict import onnx as onnx_session
+from mtn_core.predict.crop import CropEmbedder
 from mtn_core.predict.host_input import model_inputs
 from mtn_core.predict.model_json import MODEL_JSON, OUTPUT_NAMES
-from mtn_core.predict.onnx import OnnxModel, check_batch_size
+from mtn_core.predict.onnx import OnnxModel
 
 
 def test_binding_gives_what_a_plain_run_gives(tiny_export):
@@ -23,39 +24,20 @@ def test_binding_gives_what_a_plain_run_gives(tiny_export):
             np.testing.assert_array_equal(model.run(batch)[name], value)
 
 
-def test_images_by_file_or_array(tiny_export, tmp_path):
+def test_a_foreign_crop_is_embedded_without_pose(tools, tmp_path):
     import cv2
 
-    model = OnnxModel(tiny_export.path)
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((40, 60, 3), (90, 50, 3))]
-    path = tmp_path / "a.png"
-    cv2.imwrite(str(path), images[0][:, :, ::-1])
-    keypoints = rng.uniform(0, 40, (2, 36, 3)).astype(np.float32)
-    keypoints[..., 2] = 0.9
-    found = model.embed_images([path, images[1]], keypoints)
-    batch = {
-        "image": np.stack([transform_image(i, 32) for i in images]),
-        "keypoints": np.stack(
-            [
-                keypoint_vector(transform_keypoints(k, i.shape[1], i.shape[0]))
-                for k, i in zip(keypoints, images, strict=True)
-            ]
-        ),
-    }
-    np.testing.assert_array_equal(found, model.run(batch)["embedding"])
-    assert not np.allclose(found, model.embed_images([path, images[1]]))
-
-
-def test_maps_are_empty_where_none_are_given(tools, tmp_path):
     tools.write_export(tmp_path, tools.make_spec(segments=True))
     model = OnnxModel(tmp_path / "tiny.onnx")
-    image = np.full((50, 50, 3), 90, np.uint8)
-    without = model.embed_images([image])
-    maps = {"segments": np.zeros((1, 13, 64, 64), np.uint8)}
-    np.testing.assert_array_equal(without, model.embed_images([image], maps=maps))
-    maps["segments"][:] = 255
-    assert not np.allclose(without, model.embed_images([image], maps=maps))
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image[:, :, ::-1])
+    keypoints = np.full((1, 108), -0.5, np.float32)
+    batch = {"image": transform_image(image, 32)[None], "keypoints": keypoints}
+    batch["segments"] = np.zeros((1, 13, 64, 64), np.uint8)
+    found = CropEmbedder(model).embed(tmp_path / "a.png")
+    np.testing.assert_array_equal(found, model.run(batch)["embedding"][0])
+    batch["segments"] = np.full((1, 13, 64, 64), 255, np.uint8)
+    assert not np.allclose(found, model.run(batch)["embedding"][0])
 
 
 def test_missing_and_truncated_files(tiny_export):
@@ -67,6 +49,15 @@ def test_missing_and_truncated_files(tiny_export):
     (tiny_export.path.parent / MODEL_JSON).unlink()
     with pytest.raises(DataError, match=r"tiny\.onnx is not a readable ONNX file.*export"):
         OnnxModel(tiny_export.path)
+    tiny_export.path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"tiny\.onnx is empty \(0 bytes\)"):
+        OnnxModel(tiny_export.path)
+    with pytest.raises(DataError, match="is a folder"):
+        OnnxModel(tiny_export.path.parent)
+    with pytest.raises(DataError, match=r"not named \.onnx"):
+        other = tiny_export.path.with_suffix(".mindir")
+        other.write_bytes(b"x")
+        OnnxModel(other)
 
 
 def test_the_file_alone_is_enough(tiny_export):
@@ -135,9 +126,3 @@ def test_other_devices(tiny_export):
         OnnxModel(tiny_export.path, device_id=1)
     with pytest.raises(DeviceError, match=r"not on Ascend.*MINDIR"):
         OnnxModel(tiny_export.path, device_target="Ascend")
-
-
-def test_batch_size():
-    check_batch_size(1)
-    with pytest.raises(ConfigError, match="1 or more, got 0"):
-        check_batch_size(0)

@@ -13,9 +13,9 @@ from mtn_core.data.split import load_split
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.export.postprocess import evaluate_results, evaluate_results_into_run
 from mtn_core.export.preprocess import check_inputs, write_inputs
+from mtn_core.predict.evaluate import compare, open_evaluation
 from mtn_core.predict.model_json import OUTPUT_NAMES
 from mtn_core.predict.onnx import OnnxModel
-from mtn_core.predict.onnx_eval import evaluate_onnx
 from mtn_core.results import RetrievalResult
 
 
@@ -67,7 +67,7 @@ def test_seed_layout_and_sizes(made, smoke_root):
 
 
 def test_result_equals_the_direct_evaluation(made, smoke_root, tmp_path, capsys):
-    direct = evaluate_onnx(made.model, smoke_root)
+    direct = compare(made.model, open_evaluation(smoke_root, made.model.model))
     arguments = ["--result_dir", str(made.folder / "results")]
     arguments += ["--label_dir", str(made.folder / "label"), "--input_dir", str(made.folder)]
     assert main(["postprocess", *arguments]) == 0

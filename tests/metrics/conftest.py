@@ -1,9 +1,13 @@
 """The plainest form of the metrics: the whole matrix, a full stable sort, a loop over queries."""
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # rerank_dense
 
 
 def distance_matrix(query, gallery, metric):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mtn_core.errors import DataError
-from mtn_core.metrics.comparison import compare_results, difference_table
+from mtn_core.metrics.comparison import check_comparable, difference_table
 
 
 @dataclasses.dataclass
@@ -37,7 +37,7 @@ def pair():
 
 
 def test_differences_are_paired(pair):
-    table = compare_results(*pair).set_index("measure")
+    table = difference_table(*(p.per_query for p in pair)).set_index("measure")
     assert table.loc["mAP", "difference"] == pytest.approx(0.05)
     assert table.loc["mAP", "low"] == pytest.approx(0.05)
     assert table.loc["mAP", "second"] - table.loc["mAP", "first"] == pytest.approx(0.05)
@@ -54,7 +54,7 @@ def test_other_protocols_are_refused(pair):
     with pytest.raises(
         DataError, match=r"the distance \(euclidean and cosine\), the queries \(a{12}…"
     ):
-        compare_results(first, other)
+        check_comparable(first, other)
 
 
 def test_other_queries_are_refused(pair):

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rerank_dense import rerank_dense
 
 from mtn_core.errors import DataError
 from mtn_core.metrics import distance
 from mtn_core.metrics.rerank import rerank
-from mtn_core.metrics.rerank_dense import rerank_dense
 from mtn_core.metrics.retrieval import evaluate, evaluate_blocks
 
 

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from mtn_core.cli import main
+from mtn_core.data.check import check_dataset
 from mtn_core.data.layout import label_path
-from mtn_core.data.split import check_dataset, load_split
+from mtn_core.data.split import load_split
+from mtn_core.models.checkpoint import load_checkpoint
 from mtn_core.pose.onnx_predictor import OnnxPredictor
 from mtn_core.pose.predict import load_predictor
 from mtn_core.pose.result import PoseResult
@@ -86,7 +88,7 @@ def test_annotations_train_and_are_evaluated(tiny_root, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["train-pose", "--recipe", "pose_demp"], "unknown recipe 'pose_demp'; did you mean"),
-        (["train-pose", "--recipe", "demo"], "unknown recipe 'demo'"),
+        (["train-pose", "--recipe", "demo"], "recipe 'demo' is one of `mtn train`; those of"),
         (["train-pose", "--set", "loss.sigmma=2"], "did you mean 'loss.sigma'"),
         (["train-pose"], "nothing to train on"),
         (["train-pose", "--annotations", "a.csv"], "every --annotations needs its --images"),
@@ -104,9 +106,9 @@ def test_export_proves_parity_and_names_things(exported, trained, tiny_root):
     names = {p.name for p in exported.iterdir()}
     assert names == {"PoseEstNet.mindir", "PoseEstNet.onnx", "model.json", "model_card.md"}
     spec = json.loads((exported / "model.json").read_text())
-    assert spec["inputs"]["image"]["shape"] == ["batch", 3, 64, 64]
+    assert spec["inputs"]["image"]["shape"] == ["N", 3, 64, 64]
     assert max(f["largest_difference"] for f in spec["files"].values()) < 1e-4
-    network = load_predictor(trained / "ckpt" / "last.ckpt")
+    network = load_predictor(load_checkpoint(trained / "ckpt" / "last.ckpt"))
     onnx = OnnxPredictor(exported / "PoseEstNet.onnx")
     for count in (1, 5):  # the batch size is free
         image = np.random.default_rng(count).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
@@ -142,7 +144,7 @@ def test_models_of_another_kind_are_refused(exported, tiny_root, tmp_path, capsy
     save_checkpoint(other, {"w": np.ones(2, np.float32)}, {"kind": "multitask", "model": {}})
     common = ["trans", "--root", str(tiny_root), "--out", str(tmp_path / "out")]
     assert main([*common, "--ckpt_path", str(other)]) == 1
-    assert "holds a multitask network, not a PoseEstNet" in capsys.readouterr().err
+    assert "holds a MultiTaskNet, not a PoseEstNet" in capsys.readouterr().err
     assert main([*common, "--ckpt_path", str(tmp_path / "none.ckpt")]) == 1
     assert "does not exist" in capsys.readouterr().err
     import onnx
@@ -193,7 +195,7 @@ def test_convert_recognises_an_hrnet(tmp_path, capsys):
     pth = str(tmp_path / "hrnet.safetensors")
     assert main(["convert", "--pth_path", pth, "--out", str(out)]) == 0
     assert "HRNet-W8, 36 keypoints" in capsys.readouterr().out
-    assert load_predictor(out).config.width == 8
+    assert load_predictor(load_checkpoint(out)).config.width == 8
 
 
 def run_script(repository, name, *arguments, folder, **environment):

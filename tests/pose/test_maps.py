@@ -1,19 +1,22 @@
 """Writing of maps: whole or not at all, restartable, the same in folders and in packs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from mtn_core.config import DataConfig, ModelConfig
+from mtn_core.config import ModelConfig
+from mtn_core.data.check import check_dataset
+from mtn_core.data.labels import load_labels
 from mtn_core.data.layout import label_path
 from mtn_core.data.pipeline import EvalLoader
 from mtn_core.data.pose_maps import draw_heatmaps, draw_segments
-from mtn_core.data.source import read_maps
-from mtn_core.data.split import check_dataset, load_labels, load_split
+from mtn_core.data.source import open_source, read_maps
+from mtn_core.data.split import load_split
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.pose.map_store import MapStore
-from mtn_core.pose.maps import MapOptions, discard_unfinished, link_root, write_pose_maps
+from mtn_core.pose.maps import MapOptions, link_root, write_pose_maps
 
 
 class Painter:
@@ -182,7 +185,7 @@ def test_check_finds_unfinished_work(data):
     report = check_dataset(root, splits=("query",))
     assert not report.ok
     assert "mtn trans" in report.to_text() and ".trans_query" in report.to_text()
-    assert discard_unfinished(root) == [root / "veri" / ".trans_query"]
+    shutil.rmtree(root / "veri" / ".trans_query")
     assert check_dataset(root, splits=("query",)).ok
 
 
@@ -232,9 +235,8 @@ def test_another_root_leaves_the_first_alone(data, tmp_path):
 
 def read_everything(root):
     model = ModelConfig(image_size=64, heatmaps=True, segments=True)
-    with EvalLoader(
-        load_split(root, "query"), data=DataConfig(num_workers=1), model=model, batch_size=12
-    ) as loader:
+    source = open_source(load_split(root, "query"), heatmaps=True, segments=True)
+    with EvalLoader(source, model=model, batch_size=12, num_workers=1) as loader:
         return next(iter(loader))
 
 
@@ -292,7 +294,7 @@ def test_a_pack_without_map_folders_is_enough_to_train_on(data, tmp_path):
     import shutil
 
     from mtn_core.config import load_config
-    from mtn_core.engine.multitask import load_training
+    from mtn_core.engine.multitask import open_training
 
     root, keypoints, sizes = data
     veri = root / "veri"
@@ -305,6 +307,6 @@ def test_a_pack_without_map_folders_is_enough_to_train_on(data, tmp_path):
     )
     assert not (tmp_path / "packed" / "veri" / "heatmap_train").exists()
     config = load_config("smoke", {"model.heatmaps": True})
-    assert len(load_training([tmp_path / "packed"], config)) == 12
+    assert len(open_training([tmp_path / "packed"], config)) == 12
     with pytest.raises(DataError, match="heatmap"):
-        load_training([root], config)
+        open_training([root], config)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mtn_core.errors import CheckpointError
+from mtn_core.models.checkpoint import load_checkpoint, save_checkpoint
 from mtn_core.pose.config import PoseModelConfig
 from mtn_core.pose.convert import (
     convert_pose_file,
@@ -244,7 +245,7 @@ def test_file_to_checkpoint_to_predictor(tmp_path):
     torch.save({"epoch": 3, "state_dict": state, "perf": 0.9}, path)
     conversion = convert_pose_file(path)
     save_converted_pose(conversion, tmp_path / "pose.ckpt", path)
-    predictor = load_predictor(tmp_path / "pose.ckpt")
+    predictor = load_predictor(load_checkpoint(tmp_path / "pose.ckpt"))
     assert predictor.config.width == 8
     assert predictor.image_size == 256  # weights say nothing of the size
 
@@ -256,7 +257,7 @@ def test_a_head_for_other_keypoints_is_left_out_and_said_so(tmp_path):
     source.write_bytes(b"stands for the file")
     save_converted_pose(conversion, tmp_path / "coco.ckpt", source)
     with pytest.raises(CheckpointError, match=r"predicts 17 keypoints, a vehicle here has 36"):
-        load_predictor(tmp_path / "coco.ckpt")
+        load_predictor(load_checkpoint(tmp_path / "coco.ckpt"))
     network = PoseEstNet(SMALL)
     before = network.final_layer.weight.asnumpy().copy()
     text = load_pretrained_pose(network, tmp_path / "coco.ckpt")
@@ -271,10 +272,33 @@ def test_a_head_for_other_keypoints_is_left_out_and_said_so(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({}, "does not say which network it belongs to"),
+        ({"kind": "pose"}, "does not say which network it belongs to"),
+        ({"kind": "multitask", "model": {}}, "holds a MultiTaskNet, not a PoseEstNet"),
+        ({"kind": "backbone"}, "holds a bare DenseNet-121, not a PoseEstNet"),
+        ({"kind": "pose backbone", "model": {}}, "holds a bare HRNet, not a PoseEstNet"),
+        ({"kind": "pose", "model": {"width": 2}}, "cannot build: .*width"),
+        ({"kind": "pose", "model": {"deep": 1}}, "cannot build: unknown configuration key 'deep'"),
+        ({"kind": "pose", "model": {"num_keypoints": 17}}, "predicts 17 keypoints"),
+        ({"kind": "pose", "model": SMALL.model_dump(mode="json")}, "missing: "),
+    ],
+)
+def test_a_predictor_of_another_checkpoint_is_refused(tmp_path, meta, message):
+    path = tmp_path / "other.ckpt"
+    save_checkpoint(path, {"w": np.ones(2, np.float32)}, meta)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_predictor(load_checkpoint(path))
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"image_size": 100}, "multiple of 32"),
-        ({"modules": (1, 0, 1)}, "every stage needs a module"),
+        ({"modules": (1, 0, 1)}, "every stage needs 1 to 64 modules"),
+        ({"modules": (1, 65, 1)}, "every stage needs 1 to 64 modules"),
         ({"wdith": 32}, "Extra inputs"),
     ],
 )

@@ -27,6 +27,10 @@ def train(root, out, config, **more):
     )
 
 
+def last_predictor(run):
+    return load_predictor(load_checkpoint(run / "ckpt" / "last.ckpt"))
+
+
 def test_the_run_folder_is_that_of_mtn_train(trained):
     names = {p.name for p in trained.iterdir()}
     assert {"config.yaml", "environment.json", "train.csv", "validation.csv", "ckpt"} <= names
@@ -46,7 +50,9 @@ def test_it_learns_a_few_images_by_heart(tiny_root, tmp_path, config_for):
     log = pd.read_csv(tmp_path / "run" / "train.csv")
     assert log["loss_visible"].tail(5).mean() < 0.5 * log["loss_visible"].head(5).mean()
     images = load_pose_split(tiny_root, "train")
-    found = predict_keypoints(load_predictor(tmp_path / "run" / "ckpt" / "last.ckpt"), images)
+    found = predict_keypoints(
+        load_predictor(load_checkpoint(tmp_path / "run" / "ckpt" / "last.ckpt")), images
+    )
     errors = measure_errors(found.keypoints, images.keypoints, found.sizes)
     assert errors.pck(0.1) > 0.6
 
@@ -122,7 +128,7 @@ def test_the_network_must_be_one_for_vehicles(tiny_root, tmp_path, config_for):
 
 
 def test_evaluation_is_repeatable_and_padding_does_not_count(trained, tiny_root):
-    predictor = load_predictor(trained / "ckpt" / "last.ckpt")
+    predictor = last_predictor(trained)
     images = load_pose_split(tiny_root, "test")
     first = predict_keypoints(predictor, images, batch_size=8)
     again = predict_keypoints(predictor, images, batch_size=8)
@@ -150,6 +156,8 @@ def test_two_processes_train_and_evaluate_as_one(tiny_root, tmp_path):
     assert log["step"].tolist() == [1, 2]  # 24 images in 2 batches of 6 on 2 ranks
     score = pd.read_csv(tmp_path / "run" / "validation.csv")["pck@0.1"].iloc[-1]
     images = load_pose_split(tiny_root, "test")
-    found = predict_keypoints(load_predictor(tmp_path / "run" / "ckpt" / "last.ckpt"), images)
+    found = predict_keypoints(
+        load_predictor(load_checkpoint(tmp_path / "run" / "ckpt" / "last.ckpt")), images
+    )
     errors = measure_errors(found.keypoints, images.keypoints, found.sizes)
     assert score == pytest.approx(errors.pck(0.1), abs=1e-6)

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from mtn_core.errors import DataError
 from mtn_core.results import RetrievalResult
-from mtn_core.viz.attention import AttentionMaps
+from mtn_core.results.attention import AttentionMaps
 from mtn_core.viz.breakdown import (
     plot_ap_scatter,
     plot_breakdown,

@@ -4,8 +4,8 @@ import pytest
 from mtn_core.metrics.rerank import rerank
 from mtn_core.metrics.retrieval import evaluate_blocks
 from mtn_core.results import RetrievalResult
-from mtn_core.viz.browser import BrowserState, RetrievalBrowser, has_front_end, show_browser
-from mtn_core.viz.browser_widget import BrowserWidget
+from mtn_core.viz.browser import BrowserState, RetrievalBrowser
+from mtn_core.viz.browser_widget import BrowserWidget, has_front_end, show_browser
 from mtn_core.viz.crops import CropSource
 
 

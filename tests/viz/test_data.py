@@ -140,10 +140,12 @@ def test_a_sheet_holds_every_crop_with_its_caption(ax, splits):
 
 @pytest.mark.parametrize("maps", [None, "heatmaps", "segments"])
 def test_a_batch_is_drawn_with_its_maps(ax, splits, maps):
-    from mtn_core.config import DataConfig, ModelConfig
+    from mtn_core.config import ModelConfig
+    from mtn_core.data.source import open_source
 
     model = ModelConfig(image_size=64, heatmaps=True, segments=True)
-    with EvalLoader(splits["test"], data=DataConfig(), model=model, batch_size=8) as loader:
+    source = open_source(splits["test"], heatmaps=True, segments=True)
+    with EvalLoader(source, model=model, batch_size=8) as loader:
         batch = next(iter(loader))
     samples.draw_batch(ax, batch, 2, maps=maps, most_ids=3)
     assert len(ax.images) == 6

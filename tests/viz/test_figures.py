@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mtn_core.errors import DataError
+from mtn_core.errors import DataError, RunFolderError
 from mtn_core.results import RetrievalResult
+from mtn_core.results.ranking import Ranker
+from mtn_core.runs import RunFolder
 from mtn_core.viz.crops import CropSource
 from mtn_core.viz.embedding_map import plot_embedding_map, project_embeddings, spread_rows
 from mtn_core.viz.overlay import (
@@ -18,15 +20,13 @@ from mtn_core.viz.overlay import (
     scale_attention,
 )
 from mtn_core.viz.rank_lists import draw_rank_lists, plot_rank_list
-from mtn_core.viz.ranking import Ranker
 from mtn_core.viz.retrieval import plot_ap_histogram, plot_cmc, plot_first_match_histogram
-from mtn_core.viz.style import IGNORED, RIGHT, WRONG, use_style
+from mtn_core.viz.style import IGNORED, MARKS, RIGHT, WRONG, use_style
 from mtn_core.viz.training import (
     count_steps,
     list_loss_columns,
     plot_training_curves,
     plot_validation,
-    read_train_csv,
 )
 
 
@@ -94,7 +94,7 @@ def test_first_match_histogram_leaves_out_queries_without_a_match(ax):
 
 
 def test_training_curves_draw_the_loss_parts_and_no_other_column(ax, run_dir):
-    frame = read_train_csv(run_dir)
+    frame = RunFolder(run_dir).read_train_log()
     assert list_loss_columns(frame) == ["loss", "loss_id", "loss_triplet"]
     plot_training_curves(ax, frame, title="run")
     assert "60 steps" in ax.get_title()
@@ -110,9 +110,9 @@ def test_steps_that_restart_in_every_epoch_are_counted_through():
 
 def test_train_csv_without_loss_is_named(tmp_path):
     (tmp_path / "train.csv").write_text("step,lr\n1,2\n")
-    with pytest.raises(DataError, match="missing: \\['loss'\\]"):
-        read_train_csv(tmp_path)
-    assert read_train_csv(tmp_path / "nowhere") is None
+    with pytest.raises(RunFolderError, match="missing: loss"):
+        RunFolder(tmp_path).read_train_log()
+    assert RunFolder(tmp_path / "nowhere").read_train_log().empty
 
 
 def test_validation_draws_fractions_only(ax):
@@ -130,7 +130,7 @@ def test_rank_list_shows_sign_distance_identity_and_camera(ax, run_dir, result):
     plot_rank_list(ax, ranked, crops)
     shown = texts(ax)
     for entry in ranked.entries:
-        assert entry.mark.sign in shown
+        assert MARKS[entry.verdict].sign in shown
         assert f"id {entry.pid}" in shown and f"cam {entry.camid}" in shown
         assert any(f"d {entry.distance:.2f}" in text for text in shown)
     assert len(ax.images) == len(ranked.entries) + 1

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtn_core.data.layout import find_map_folder, label_path
+from mtn_core.data.layout import MapKind, find_map_folder, label_path
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError
 from mtn_core.files import sha256_of, write_json
@@ -100,7 +100,7 @@ def image_fingerprint(split: "Split") -> str:
     return _digest(_state(folder / name) for name in split.frame["name"])
 
 
-def map_fingerprint(split: "Split", kind: str) -> str:
+def map_fingerprint(split: "Split", kind: MapKind) -> str:
     """Fingerprint of the split's ``heatmap`` or ``segment`` files."""
     folder = split.folder(kind)
 

@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 import zstandard
-from tqdm.auto import tqdm
 
 from mtn_core.data.images import decode_image, read_bytes
+from mtn_core.data.layout import SPLITS
 from mtn_core.data.packs.manifest import (
     ENLARGED_SUFFIX,
     PACK_VERSION,
@@ -30,12 +30,14 @@ from mtn_core.data.packs.manifest import (
     pack_folder,
 )
 from mtn_core.data.packs.read import mindspore_cause
+from mtn_core.data.presence import check_needed_files
 from mtn_core.data.source import read_maps
-from mtn_core.data.split import SPLITS, Split, check_needed_files, load_split
+from mtn_core.data.split import Split, load_split
 from mtn_core.data.transforms import enlarge_maps
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.files import atomic_folder
+from mtn_core.progress import progress_bar
 from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
 
 ROWS_PER_SHARD = 4096
@@ -109,18 +111,15 @@ def pack_split(
     if packed_maps is None:
         packed_maps = _maps_in_folders(split)
     # Before anything is read: a file that changes meanwhile makes the pack stale, not wrong.
-    fingerprints = {
-        "labels": labels_fingerprint(split),
-        "images": image_fingerprint(split),
-        "heatmaps": map_fingerprint(split, "heatmap") if heatmaps else None,
-        "segments": map_fingerprint(split, "segment") if segments else None,
-    }
+    labels, images = labels_fingerprint(split), image_fingerprint(split)
+    heatmap_files = map_fingerprint(split, "heatmap") if heatmaps else None
+    segment_files = map_fingerprint(split, "segment") if segments else None
     folder = pack_folder(split.root, split.name)
     shards = []
     try:
         with atomic_folder(folder, overwrite=True) as temporary:
-            with tqdm(
-                total=len(split), desc=f"pack {split.name}", disable=None if progress else True
+            with progress_bar(
+                total=len(split), description=f"pack {split.name}", unit="image", shown=progress
             ) as bar:
                 for number, start in enumerate(range(0, len(split), rows_per_shard)):
                     rows = range(start, min(start + rows_per_shard, len(split)))
@@ -141,7 +140,10 @@ def pack_split(
                 opencv=cv2.__version__,
                 split=split.name,
                 rows=len(split),
-                **fingerprints,
+                labels=labels,
+                images=images,
+                heatmaps=heatmap_files,
+                segments=segment_files,
                 shards=tuple(shards),
             )
             manifest.save(temporary)
@@ -169,7 +171,7 @@ def _write_shard(
     *,
     heatmaps: bool,
     segments: bool,
-    bar: tqdm,
+    bar: Any,
 ) -> Shard:
     from mindspore.mindrecord import FileWriter
 
@@ -244,7 +246,7 @@ def _read_chunks(
 def compress_maps(maps: np.ndarray) -> bytes:
     """``(count, 64, 64) uint8`` maps as one block with a checksum."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    return compressor.compress(np.ascontiguousarray(maps))
+    return compressor.compress(np.ascontiguousarray(maps).data)
 
 
 def _map_columns(column: str, packed: bytes, count: int) -> dict[str, bytes]:

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from mtn_core.data.images import read_image
 from mtn_core.data.labels import write_labels
-from mtn_core.data.layout import SPLITS, label_path, split_folder
+from mtn_core.data.layout import IMAGE_SUFFIXES, SPLITS, label_path, split_folder
 from mtn_core.data.prepare.labels import no_keypoints
 from mtn_core.data.prepare.placing import place_file, refuse_full_root
 from mtn_core.errors import ConfigError, DataError, first_offenders
 from mtn_core.files import atomic_folder, write_text
+from mtn_core.progress import progress_bar
 from mtn_core.vehicle import UNKNOWN
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _FIELDS = ("pid", "camid", "color_id", "type_id", "split")
 _INTEGER_FIELDS = ("camid", "color_id", "type_id")
 _TOKEN = re.compile(r"\{(\w+)\}|\*")
@@ -98,7 +97,10 @@ def prepare_folder(
     if not images.is_dir():
         raise DataError(f"folder {images} does not exist")
     report = PrepareReport()
-    table, bad = _by_pattern(images, pattern) if pattern else _by_csv(images, Path(csv))
+    if csv is not None:
+        table, bad = _by_csv(images, Path(csv))
+    else:
+        table, bad = _by_pattern(images, pattern or "")
     bad += _unreadable(images, table, progress)
     if bad and not skip_bad:
         raise DataError(f"{first_offenders(bad)}; --skip_bad leaves them out. Nothing was written")
@@ -223,7 +225,9 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
 
 def _unreadable(images: Path, table: pd.DataFrame, progress: bool) -> list[str]:
     bad = []
-    for name in tqdm(table["name"], desc="check images", disable=None if progress else True):
+    for name in progress_bar(
+        table["name"], description="check images", unit="image", shown=progress
+    ):
         if not (images / name).is_file():
             continue  # already reported
         try:

@@ -63,7 +63,8 @@ def read_training_list(path: Path) -> pd.DataFrame:
     Raises:
         DataError: A line of another form, or ids that do not match the names.
     """
-    rows, bad, pairs = [], [], {}
+    rows, bad = [], []
+    pairs: dict[int, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         cells = line.split()
         if not cells:

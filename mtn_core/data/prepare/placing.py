@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from mtn_core.errors import RunFolderError
+from mtn_core.files import refuse_existing
 
 
 def place_file(source: Path, target: Path, *, copy: bool = False) -> str:
@@ -35,8 +35,4 @@ def refuse_full_root(root: str | Path, *, overwrite: bool) -> None:
     Raises:
         RunFolderError: It does, and ``overwrite`` is false.
     """
-    veri = Path(root) / "veri"
-    if not overwrite and veri.is_dir() and any(veri.iterdir()):
-        raise RunFolderError(
-            f"{veri} already holds files; choose another --root or add --overwrite"
-        )
+    refuse_existing(Path(root) / "veri", overwrite=overwrite, remedy="--root")

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from mtn_core.data.labels import write_labels
-from mtn_core.data.layout import SPLITS, label_path, split_folder
+from mtn_core.data.layout import IMAGE_SUFFIXES, SPLITS, label_path, split_folder
 from mtn_core.data.prepare.labels import (
     no_keypoints,
     read_label_csv,
@@ -19,6 +18,7 @@ from mtn_core.data.prepare.labels import (
 from mtn_core.data.prepare.placing import place_file, refuse_full_root
 from mtn_core.errors import DataError, first_offenders
 from mtn_core.files import atomic_folder, write_text
+from mtn_core.progress import progress_bar
 
 OFFICIAL_IMAGES = {"train": 37_778, "query": 1_678, "test": 11_579}
 OFFICIAL_IDS = {"train": 576, "query": 200, "test": 200}
@@ -103,7 +103,8 @@ def prepare_veri(
         RunFolderError: ``root/veri`` holds something and ``overwrite`` is false.
     """
     refuse_full_root(root, overwrite=overwrite)
-    if download is None and not labels_only:
+    source = None if labels_only or download is None else Path(download)
+    if source is None and not labels_only:
         raise DataError("--download is needed, or --labels-only to write label files alone")
     folders = [Path(f) for f in (labels, download) if f is not None]
     for folder in folders:
@@ -112,8 +113,8 @@ def prepare_veri(
     report = VeriReport()
     tables = _read_all(folders, report)
     images: dict[str, list[str]] = {}
-    if not labels_only:
-        tables, images = _match_images(Path(download), tables, report)
+    if source is not None:
+        tables, images = _match_images(source, tables, report)
     for split, (frame, keypoints) in tables.items():
         report.images[split] = len(frame)
         report.ids[split] = frame["pid"].nunique()
@@ -127,8 +128,9 @@ def prepare_veri(
     with atomic_folder(Path(root) / "veri", overwrite=overwrite) as temporary:
         for split, (frame, keypoints) in tables.items():
             write_labels(temporary / label_path("", split).name, frame, keypoints)
-        for split, names in images.items():
-            _place(Path(download), temporary, split, names, copy=copy, progress=progress)
+        if source is not None:
+            for split, names in images.items():
+                _place(source, temporary, split, names, copy=copy, progress=progress)
         write_text(temporary / REPORT_NAME, report.to_text())
     return report
 
@@ -224,7 +226,7 @@ def _match_images(
                 f"folder {folder} is missing; --download must hold VeRi's image_train, "
                 "image_query and image_test (or use --labels-only)"
             )
-        listed = {p.name for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")}
+        listed = {p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES}
         named = set(frame["name"])
         report.unlabelled += [f"{split}/{name}" for name in sorted(listed - named)]
         report.imageless += [f"{split}/{name}" for name in sorted(named - listed)]
@@ -256,7 +258,7 @@ def _place(
     folder = split_folder(temporary.parent, "image", split).name
     target = temporary / folder
     target.mkdir()
-    for name in tqdm(names, desc=f"images {split}", disable=None if progress else True):
+    for name in progress_bar(names, description=f"images {split}", unit="image", shown=progress):
         place_file(download / folder / name, target / name, copy=copy)
 
 

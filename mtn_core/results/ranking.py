@@ -7,17 +7,17 @@ Ignored images have no rank.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from mtn_core.metrics.distance import BlockDistances, check_pair
-from mtn_core.metrics.retrieval import separate_unknown_cameras
-from mtn_core.results import Embeddings
-from mtn_core.viz.style import IGNORED, RIGHT, WRONG, Mark
+from mtn_core.metrics.labels import separate_unknown_cameras
+from mtn_core.results.embeddings import Embeddings
 
+Verdict = Literal["right", "wrong", "ignored"]
 SELECTIONS = ("worst", "best", "random")
-_MARKS = {"right": RIGHT, "wrong": WRONG, "ignored": IGNORED}
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,8 @@ class RankEntry:
     pid: int
     camid: int
     distance: float
-    verdict: str
+    verdict: Verdict
     rank: int | None
-
-    @property
-    def mark(self) -> Mark:
-        """Sign, colour and word of the verdict."""
-        return _MARKS[self.verdict]
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from mtn_core.config import DataConfig, ModelConfig
-from mtn_core.data.split import load_split
+from mtn_core.config import ModelConfig
+from mtn_core.data.split import find_labelled, load_split
 from mtn_core.device import Device
 from mtn_core.errors import CheckpointError, DataError
-from mtn_core.models.checkpoint import network_weights, save_checkpoint
+from mtn_core.models.checkpoint import load_checkpoint, network_weights, save_checkpoint
 from mtn_core.models.multitask import LEAKY_SLOPE, MultiTaskNet
 from mtn_core.predict.attention import AttentionMapper
-from mtn_core.predict.crop import CropEmbedder, find_checkpoint, find_labelled
+from mtn_core.predict.crop import CropEmbedder, check_same_network, find_checkpoint
+from mtn_core.predict.mindspore import MindSporeBackend
 
 MODEL = ModelConfig(image_size=64, segments=True, num_ids=5)
 
@@ -28,12 +29,12 @@ def split(smoke_root):
 
 
 def test_maps_do_not_depend_on_what_else_is_asked_for(mapper, split):
-    maps = mapper.compute(split, [0, 1, 2], DataConfig(num_workers=1))
+    maps = mapper.compute(split, [0, 1, 2])
     assert sorted(maps) == [0, 1, 2]
     for heat in maps.values():
         assert heat.shape == (2, 2)
         assert (heat >= 0).all() and np.isfinite(heat).all()
-    again = mapper.compute(split, [2], DataConfig(num_workers=1))
+    again = mapper.compute(split, [2])
     np.testing.assert_allclose(again[2], maps[2], rtol=1e-4, atol=1e-6)
 
 
@@ -59,8 +60,8 @@ def test_slope_is_that_of_the_score(mapper):
 
 def test_row_outside_the_split_is_refused(mapper, split):
     with pytest.raises(DataError, match=rf"no row {len(split)} in split query"):
-        mapper.compute(split, [len(split)], DataConfig())
-    assert mapper.compute(split, [], DataConfig()) == {}
+        mapper.compute(split, [len(split)])
+    assert mapper.compute(split, []) == {}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,8 @@ def run_dir(tmp_path_factory):
 
 
 def test_crop_of_a_data_set_is_embedded_with_its_pose(run_dir, split, tmp_path):
-    embedder = CropEmbedder(find_checkpoint(run_dir), Device("CPU"))
+    checkpoint = load_checkpoint(find_checkpoint(run_dir))
+    embedder = CropEmbedder(MindSporeBackend.of_checkpoint(checkpoint, Device("CPU")))
     path = split.image_path(0)
     labelled = find_labelled(path)
     assert labelled.frame["name"].tolist() == [path.name]
@@ -96,3 +98,12 @@ def test_checkpoint_of_other_weights_is_refused(run_dir, tmp_path):
     assert find_checkpoint(run_dir).name == "best.ckpt"
     with pytest.raises(CheckpointError, match="none of them exists"):
         find_checkpoint(tmp_path)
+
+
+def test_a_run_is_not_searched_with_another_network(run_dir, tmp_path):
+    checkpoint = load_checkpoint(find_checkpoint(run_dir))
+    backend = MindSporeBackend.of_checkpoint(checkpoint, Device("CPU"))
+    check_same_network(backend, "it", tmp_path)
+    (tmp_path / "results.json").write_text('{"checkpoint_sha256": "cdcdcdcdcdcd00"}')
+    with pytest.raises(DataError, match=rf"it is of checkpoint {checkpoint.sha256[:12]}.*by cdcd"):
+        check_same_network(backend, "it", tmp_path)

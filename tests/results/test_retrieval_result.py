@@ -152,7 +152,7 @@ def test_embeddings_refuse_what_does_not_fit(pair, tmp_path):
     with pytest.raises(FileNotFoundError, match="mtn eval"):
         Embeddings.load(tmp_path / "none.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK not a zip")
-    with pytest.raises(DataError, match="not an embeddings file"):
+    with pytest.raises(DataError, match="not a file of embeddings"):
         Embeddings.load(tmp_path / "broken.npz")
 
 

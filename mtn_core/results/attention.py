@@ -3,7 +3,6 @@
 The maps are arrays in a file: drawing them needs no network.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 
 from mtn_core.errors import DataError
 from mtn_core.files import atomic_path
-
-ATTENTION_FILE = "attention.npz"
+from mtn_core.results.embeddings import load_arrays
+from mtn_core.runs import RunFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +35,7 @@ class AttentionMaps:
             arrays[f"{name}_rows"] = np.array(rows, dtype=np.int64)
             stacked = [np.asarray(maps[row], dtype=np.float32) for row in rows]
             arrays[f"{name}_maps"] = np.stack(stacked) if rows else np.zeros((0, 1, 1), np.float32)
-        path = Path(run_dir) / ATTENTION_FILE
+        path = RunFolder(run_dir).attention
         with atomic_path(path) as temporary:
             np.savez_compressed(temporary, **arrays)
         return path
@@ -48,15 +47,16 @@ class AttentionMaps:
         Raises:
             DataError: The file cannot be read.
         """
-        path = Path(run_dir) / ATTENTION_FILE
+        path = RunFolder(run_dir).attention
         if not path.is_file():
             return None
+        names = [f"{split}_{what}" for split in ("query", "gallery") for what in ("rows", "maps")]
         try:
-            with np.load(path, allow_pickle=False) as file:
-                maps = [
-                    dict(zip(file[f"{n}_rows"].tolist(), file[f"{n}_maps"], strict=True))
-                    for n in ("query", "gallery")
-                ]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            arrays = load_arrays(path, names)
+            maps = [
+                dict(zip(arrays[f"{n}_rows"].tolist(), arrays[f"{n}_maps"], strict=True))
+                for n in ("query", "gallery")
+            ]
+        except (DataError, ValueError, TypeError) as error:
             raise DataError(f"{path} is not a file of attention maps: {error}") from error
         return cls(*maps)

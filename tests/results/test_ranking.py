@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from mtn_core.results import Embeddings, RetrievalResult
-from mtn_core.viz.ranking import Ranker, filter_queries, select_queries
+from mtn_core.results.ranking import Ranker, filter_queries, select_queries
 
 
 def embed(rows, split):

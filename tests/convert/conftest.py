@@ -1,9 +1,14 @@
 """Weights in the layouts that people have, made without torch and under names written out here."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mtn_core.config import ModelConfig
+
+sys.path.insert(0, str(Path(__file__).parent))  # torch_multitask
 
 
 def _norm(arrays, rng, name, channels):

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from mtn_core.convert.multitask import convert_file
 from mtn_core.convert.read import read_state_dict
-from mtn_core.errors import CheckpointError, MissingPackageError
+from mtn_core.errors import CheckpointError, MissingFileError, MissingPackageError
 
 MARKER = "a-pickle-ran-code"
 
@@ -182,8 +182,13 @@ def test_an_old_tar_file_is_refused(torch, tmp_path):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
+    with pytest.raises(MissingFileError, match=r"absent\.pth does not exist"):
         read_state_dict(tmp_path / "absent.pth")
+
+
+def test_a_folder_is_no_weight_file(tmp_path):
+    with pytest.raises(CheckpointError, match="is a folder; give a file in it"):
+        read_state_dict(tmp_path)
 
 
 def test_safetensors_need_no_torch(torchvision_arrays, tmp_path, monkeypatch):

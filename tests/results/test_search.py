@@ -1,5 +1,4 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ import pytest
 from mtn_core.errors import DataError, RunFolderError
 from mtn_core.results import Embeddings
 from mtn_core.results import search as search_module
-from mtn_core.results.search import onnx_embedder, search
+from mtn_core.results.search import search
 
 
 @pytest.fixture
@@ -113,27 +112,6 @@ def test_index_is_kept_and_not_used_for_other_embeddings(faiss, run_dir, feature
     assert search(run_dir, embedding=features[0]).hits["row"].iloc[0] == 299
 
 
-def test_exported_model_embeds_the_crop(run_dir, features, tmp_path, monkeypatch):
-    class Model:
-        def __init__(self, path, **settings):
-            self.spec = SimpleNamespace(checkpoint_sha256="ab" * 32)
-
-        def embed_images(self, images):
-            assert images == [tmp_path / "crop.jpg"]
-            return features[[12]]
-
-    from mtn_core.predict import onnx as onnx_session
-
-    monkeypatch.setattr(onnx_session, "OnnxModel", Model)
-    (tmp_path / "crop.jpg").write_bytes(b"")
-    (run_dir / "results.json").write_text(json.dumps({"checkpoint_sha256": "ab" * 32}))
-    answer = search(run_dir, tmp_path / "crop.jpg", embed=onnx_embedder(run_dir, "m.onnx"))
-    assert answer.hits["row"].iloc[0] == 12
-    (run_dir / "results.json").write_text(json.dumps({"checkpoint_sha256": "cd" * 32}))
-    with pytest.raises(DataError, match=r"exported from checkpoint abababab.*made by cdcdcd"):
-        onnx_embedder(run_dir, "m.onnx")
-
-
 def test_without_faiss_search_stays_exact(run_dir, features, monkeypatch):
     monkeypatch.setattr(search_module, "FAISS_FROM", 100)
     monkeypatch.setattr(search_module, "find_spec", lambda name: None)
@@ -157,5 +135,5 @@ def test_bad_input(run_dir, features, tmp_path):
     with pytest.raises(RunFolderError, match="mtn eval"):
         search(tmp_path / "nowhere", embedding=features[0])
     (run_dir / "embeddings_gallery.npz").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="not an embeddings file"):
+    with pytest.raises(DataError, match="not a file of embeddings"):
         search(run_dir, embedding=features[0])

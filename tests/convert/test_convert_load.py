@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 from mtn_core.config import ModelConfig
 from mtn_core.convert.load import load_pretrained
 from mtn_core.convert.multitask import convert_state_dict, save_converted
-from mtn_core.errors import CheckpointError
+from mtn_core.errors import CheckpointError, MissingFileError
 from mtn_core.models.checkpoint import network_weights, save_checkpoint
 from mtn_core.models.multitask import MultiTaskNet
 
@@ -186,19 +186,19 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(network, change, message
 
 
 def test_a_file_that_is_not_there():
-    with pytest.raises(FileNotFoundError, match=r"absent\.ckpt"):
+    with pytest.raises(MissingFileError, match=r"absent\.ckpt does not exist"):
         load_pretrained(create(), "absent.ckpt")
 
 
 def test_training_starts_from_the_file(pretrained, torchvision_arrays, smoke_root, caplog):
     from mtn_core.config import load_config
-    from mtn_core.data.split import load_split
     from mtn_core.device import Device
-    from mtn_core.engine.multitask import MultiTaskTask
+    from mtn_core.engine.multitask import MultiTaskTask, open_training
 
-    train = load_split(smoke_root, "train")
+    config = load_config("smoke")
     caplog.set_level("INFO")
-    task = MultiTaskTask(load_config("smoke"), train, None, Device("CPU"), pretrained)
+    source = open_training([smoke_root], config)
+    task = MultiTaskTask(config, source, None, Device("CPU"), pretrained)
     task.loader.close()
     stem = task.network.backbone.conv0.weight.asnumpy()
     assert stem.shape[1] == 16

@@ -7,12 +7,14 @@ import pytest
 from mtn_core.config import ModelConfig
 from mtn_core.convert.load import load_pretrained
 from mtn_core.convert.multitask import convert_file, save_converted
-from mtn_core.convert.parity import TOLERANCE, compare_backbones, compare_outputs
+from mtn_core.convert.parity import TOLERANCE, compare_backbones
 from mtn_core.convert.reference import random_state_dict
 from mtn_core.models.checkpoint import create_network, load_checkpoint
 from mtn_core.models.multitask import MultiTaskNet
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: convert)")
+
+import torch_multitask  # noqa: E402
 
 from mtn_core.convert import torch_twin  # noqa: E402
 
@@ -88,7 +90,7 @@ def test_a_wrong_weight_is_seen_at_its_stage(features, network):
 )
 def test_trained_original_with_its_heads(options, tmp_path):
     config = ModelConfig(num_ids=12, **options)
-    original = torch_twin.TorchMultiTaskNet(config)
+    original = torch_multitask.TorchMultiTaskNet(config)
     torch_twin.load_backbone(original.base, random_state_dict(config.in_channels, seed=1))
     weights = {f"module.{name}": value for name, value in original.state_dict().items()}
     content = {"state_dict": weights, "rank1": np.float64(0.7), "epoch": 9}
@@ -99,7 +101,9 @@ def test_trained_original_with_its_heads(options, tmp_path):
     save_converted(conversion, tmp_path / "original.ckpt", path)
     network = create_network(load_checkpoint(tmp_path / "original.ckpt"))
     images = inputs(config.in_channels, size=32)
-    table = compare_outputs(torch_twin.named_outputs(original, *images), network, *images)
+    table = torch_multitask.compare_outputs(
+        torch_multitask.named_outputs(original, *images), network, *images
+    )
     assert table["largest_difference"].max() < TOLERANCE, table
     assert table["largest_value"].min() > 0.1
     assert len(table) == (4 if config.attributes else 2)
