@@ -1,5 +1,6 @@
 """Where the undecoded samples of a split come from: plain folders, or a pack beside them."""
 
+import logging
 from collections.abc import Generator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,8 @@ from mtn_core.data.split import Split
 from mtn_core.data.transforms import enlarge_maps
 from mtn_core.errors import DataError
 from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
+
+logger = logging.getLogger(__name__)
 
 
 class Sample(Protocol):
@@ -114,15 +117,30 @@ def open_source(split: Split, *, heatmaps: bool, segments: bool, packed: bool = 
     packed = packed and find_spec("mindspore") is not None
     readers: list[Reader] = []
     for number, part in enumerate(split.parts):
-        reader: Reader | None = None
-        if packed:
-            reader = open_pack(part, heatmaps=heatmaps, segments=segments)
-        if reader is None:
-            needed = split.take(split.part_index[:, 0] == number)
-            check_needed_files(needed, heatmaps=heatmaps, segments=segments)
-            reader = FolderReader(part)
-        readers.append(reader)
+        needed = split.take(split.part_index[:, 0] == number)
+        readers.append(_open_part(part, needed, heatmaps, segments, packed))
     return Source(split, readers, heatmaps=heatmaps, segments=segments)
+
+
+def _open_part(part: Split, needed: Split, heatmaps: bool, segments: bool, packed: bool) -> Reader:
+    damage = None
+    if packed:
+        try:
+            pack = open_pack(part, heatmaps=heatmaps, segments=segments)
+        except DataError as error:
+            damage = error
+        else:
+            if pack is not None:
+                return pack
+    try:
+        check_needed_files(needed, heatmaps=heatmaps, segments=segments)
+    except DataError:
+        if damage is not None:  # the folders are not there: the pack is what must be mended
+            raise damage from None
+        raise
+    if damage is not None:
+        logger.warning("%s; reading plain folders meanwhile", damage)
+    return FolderReader(part)
 
 
 def _read(folder: Path, count: int, out: np.ndarray | None, enlarged: bool) -> np.ndarray:

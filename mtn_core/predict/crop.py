@@ -112,7 +112,11 @@ class CropEmbedder:
             raise MissingFileError(f"image {image} does not exist")
         labelled = find_labelled(image)
         if labelled is not None:
-            source = open_source(labelled, heatmaps=model.heatmaps, segments=model.segments)
+            needs = {"heatmaps": model.heatmaps, "segments": model.segments}
+            try:  # a pack is proven whole before it is read, which is much for one crop
+                source = open_source(labelled, **needs, packed=False)
+            except DataError:
+                source = open_source(labelled, **needs)
             return embed_split(self.backend, source, batch_size=1, shown=False).features[0]
         if model.keypoints or used_maps(model):
             _LOG.warning(

@@ -4,7 +4,6 @@ import errno
 import json
 import logging
 import os
-import shutil
 import threading
 import time
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from mtn_core.config import DataConfig, ModelConfig
+from mtn_core.data import source as source_module
 from mtn_core.data.check import check_dataset
 from mtn_core.data.packs import manifest as manifests
 from mtn_core.data.packs import read as pack_reader
@@ -209,7 +209,7 @@ def test_a_pack_of_another_version_is_not_used(packed_root, caplog):
     path.write_text(json.dumps({**values, "version": 0, "something": "else"}))
     split = load_split(packed_root, "train")
     assert open_pack(split, heatmaps=True, segments=True) is None
-    assert "it has version 0, this program reads version 1" in caplog.text
+    assert "it has version 0, this program reads version 2" in caplog.text
 
 
 def test_a_pack_of_another_opencv_is_not_used(packed_root, caplog):
@@ -229,7 +229,7 @@ def test_a_pack_that_was_cut_short_is_an_error(packed_root, suffix, share):
         file.truncate(int(share * size))
     split = load_split(packed_root, "train")
     with pytest.raises(DataError) as error:
-        opened(split)
+        open_pack(split, heatmaps=True, segments=True)
     text = str(error.value)
     assert f"{path.name} has {int(share * size)} bytes, expected {size} bytes" in text
     assert "run mtn pack --overwrite" in text
@@ -252,23 +252,63 @@ def test_a_missing_shard_is_an_error(packed_root):
         open_pack(load_split(packed_root, "train"), heatmaps=False, segments=False)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1}', '{"version": "x"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 2}', '{"version": "x"}'])
 def test_a_broken_manifest_is_an_error(packed_root, text):
     (pack_folder(packed_root, "train") / MANIFEST_NAME).write_text(text)
     with pytest.raises(DataError, match=r"is damaged: manifest\.json cannot be read"):
         open_pack(load_split(packed_root, "train"), heatmaps=False, segments=False)
 
 
-def test_damage_inside_a_shard_is_an_error_not_a_wrong_tensor(packed_root):
-    """Of the same length, so only the checksum of the maps can tell."""
-    folder = pack_folder(packed_root, "query")
-    path = folder / "shard-000.mindrecord"
+def flip(path, offsets):
     data = bytearray(path.read_bytes())
-    magic = b"\x28\xb5\x2f\xfd"
-    start = data.index(magic)
-    for offset in range(40, 60):
-        data[start + offset] ^= 0xFF
+    for offset in offsets:
+        data[offset] ^= 0xFF
     path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("suffix", ["", ".db"])
+@pytest.mark.parametrize("place", ["the start", "the middle", "the end", "all zero"])
+def test_a_shard_with_other_bytes_is_not_read(packed_root, suffix, place):
+    """Of the same length; MindRecord's reader would end the process, or give another picture."""
+    path = pack_folder(packed_root, "query") / f"shard-000.mindrecord{suffix}"
+    size = path.stat().st_size
+    if place == "all zero":
+        path.write_bytes(bytes(size))
+    else:
+        flip(
+            path,
+            range({"the start": 0, "the middle": size // 2, "the end": size - 5}[place], size)[:5],
+        )
+    with pytest.raises(DataError, match=rf"the content of {path.name} is not what was written"):
+        open_pack(load_split(packed_root, "query"), heatmaps=True, segments=True)
+    (problem,) = check_dataset(packed_root).problems
+    assert f"the content of {path.name}" in str(problem)
+
+
+def test_folders_serve_where_a_pack_is_damaged(packed_root, caplog, monkeypatch):
+    split = load_split(packed_root, "query")
+    whole = read(split, "query", True)
+    flip(pack_folder(packed_root, "query") / "shard-000.mindrecord", range(5000, 5040))
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(reader_of(split), FolderReader)
+    assert "reading plain folders meanwhile" in caplog.text
+    for first, second in zip(whole, read(split, "query", True), strict=True):
+        np.testing.assert_array_equal(first["heatmaps"], second["heatmaps"])
+
+    def absent(*arguments, **needs):
+        raise DataError("folder is missing")
+
+    monkeypatch.setattr(source_module, "check_needed_files", absent)
+    with pytest.raises(DataError, match=r"the content of shard-000\.mindrecord"):
+        opened(split)
+
+
+def test_damaged_maps_are_an_error_not_a_wrong_tensor(packed_root, monkeypatch):
+    """The block of maps has a checksum of its own, for memory that fails after the check."""
+    monkeypatch.setattr(pack_reader, "_check_shards", lambda *arguments: None)
+    path = pack_folder(packed_root, "query") / "shard-000.mindrecord"
+    start = path.read_bytes().index(b"\x28\xb5\x2f\xfd")
+    flip(path, range(start + 40, start + 60))
     with pytest.raises(DataError, match=r"its packed (heatmaps|segments) are damaged"):
         read(load_split(packed_root, "query"), "query", True)
 

@@ -17,7 +17,7 @@ from mtn_core.files import sha256_of, write_json
 if TYPE_CHECKING:
     from mtn_core.data.split import Split
 
-PACK_VERSION = 1
+PACK_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 # Columns whose name ends so hold the maps enlarged for the random translation.
 ENLARGED_SUFFIX = "_enlarged"
@@ -25,12 +25,17 @@ ENLARGED_SUFFIX = "_enlarged"
 
 @dataclass(frozen=True)
 class Shard:
-    """One MindRecord file: its name, how many rows it holds, and its sizes with its index file."""
+    """One MindRecord file: its name, how many rows it holds, its size and its index file's.
+
+    The hashes are SHA-256 of both files: MindRecord's own reader ends the process on damaged ones.
+    """
 
     name: str
     rows: int
     num_bytes: int
     index_bytes: int
+    sha256: str
+    index_sha256: str
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import logging
 import threading
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -21,12 +23,12 @@ from mtn_core.data.packs.manifest import (
     pack_folder,
 )
 from mtn_core.data.transforms import ENLARGED_MAP_SIZE
-from mtn_core.errors import DataError
+from mtn_core.data.workers import num_workers_for
+from mtn_core.errors import DataError, first_offenders
+from mtn_core.files import sha256_of
 from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mtn_core.data.split import Split
 
 logger = logging.getLogger(__name__)
@@ -98,14 +100,15 @@ class PackedSource:
     def _read(self, rows: Sequence[int]) -> Generator[PackedSample, None, None]:
         import mindspore.dataset as ds
 
-        records = ds.MindDataset(
-            self._files,
-            columns_list=["row", *self._columns],
-            num_parallel_workers=1,
-            sampler=ds.SubsetSampler([int(row) for row in rows]),
-        )
-        iterator = records.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        iterator = None
         try:
+            records = ds.MindDataset(
+                self._files,
+                columns_list=["row", *self._columns],
+                num_parallel_workers=1,
+                sampler=ds.SubsetSampler([int(row) for row in rows]),
+            )
+            iterator = records.create_tuple_iterator(num_epochs=1, output_numpy=True)
             for expected in rows:
                 row, *values = next(iterator)
                 name = f"{self.folder}: {self._names[expected]}"
@@ -121,7 +124,8 @@ class PackedSource:
                 "run mtn pack --overwrite"
             ) from error
         finally:
-            iterator.stop()
+            if iterator is not None:
+                iterator.stop()
 
 
 def open_pack(split: "Split", *, heatmaps: bool, segments: bool) -> PackedSource | None:
@@ -197,20 +201,35 @@ def _unusable(split: "Split", manifest: Manifest, *, heatmaps: bool, segments: b
     return None
 
 
-def _check_shards(folder: "Path", manifest: Manifest) -> None:
-    for shard in manifest.shards:
-        for name, expected in (
-            (shard.name, shard.num_bytes),
-            (f"{shard.name}.db", shard.index_bytes),
-        ):
-            path = folder / name
-            size = path.stat().st_size if path.is_file() else None
-            if size != expected:
-                found = "is missing" if size is None else f"has {size} bytes"
-                raise DataError(
-                    f"pack {folder} is damaged: {name} {found}, expected {expected} bytes; "
-                    "delete the folder or run mtn pack --overwrite"
-                )
+def _check_shards(folder: Path, manifest: Manifest) -> None:
+    files = [
+        (folder / name, num_bytes, sha256)
+        for shard in manifest.shards
+        for name, num_bytes, sha256 in (
+            (shard.name, shard.num_bytes, shard.sha256),
+            (f"{shard.name}.db", shard.index_bytes, shard.index_sha256),
+        )
+    ]
+    for path, expected, _ in files:
+        size = path.stat().st_size if path.is_file() else None
+        if size != expected:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise DataError(
+                f"pack {folder} is damaged: {path.name} {found}, expected {expected} bytes; "
+                "delete the folder or run mtn pack --overwrite"
+            )
+    with ThreadPoolExecutor(num_workers_for(None)) as pool:
+        hashes = pool.map(lambda file: sha256_of(file[0]), files)
+        changed = [
+            path.name
+            for (path, _, wanted), found in zip(files, hashes, strict=True)
+            if found != wanted
+        ]
+    if changed:
+        raise DataError(
+            f"pack {folder} is damaged: the content of {first_offenders(changed)} is not what was "
+            "written (SHA-256 differs); delete the folder or run mtn pack --overwrite"
+        )
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:

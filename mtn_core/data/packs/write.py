@@ -36,7 +36,7 @@ from mtn_core.data.split import Split, load_split
 from mtn_core.data.transforms import enlarge_maps
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError
-from mtn_core.files import atomic_folder
+from mtn_core.files import atomic_folder, sha256_of
 from mtn_core.progress import progress_bar
 from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
 
@@ -206,7 +206,14 @@ def _write_shard(
     os.umask(umask)
     for file in (path, index):
         file.chmod(0o666 & ~umask)  # MindRecord makes files that only their owner can read
-    return Shard(path.name, len(rows), path.stat().st_size, index.stat().st_size)
+    return Shard(
+        name=path.name,
+        rows=len(rows),
+        num_bytes=path.stat().st_size,
+        index_bytes=index.stat().st_size,
+        sha256=sha256_of(path),
+        index_sha256=sha256_of(index),
+    )
 
 
 def _read_chunks(
