@@ -34,7 +34,9 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls._annotation(info.field_name) is not bool:
+        values = value if isinstance(value, list | tuple) else [value]
+        wrong = any(isinstance(item, bool) for item in values)
+        if wrong and cls._annotation(info.field_name) is not bool:
             raise ValueError("true and false are no value of this key")
         return value
 

@@ -169,7 +169,8 @@ def write_labels(path: str | Path, frame: pd.DataFrame, keypoints: np.ndarray) -
 
 
 def _read_csv(text: str, path: Path) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text))
+    # Strict, or a quotation mark without its partner swallows the rows behind it.
+    reader = csv.reader(io.StringIO(text), strict=True)
     try:
         return list(reader)
     except csv.Error as error:
@@ -195,7 +196,7 @@ def _parse_numbers(
         except ValueError:
             column = next(c for c, cell in enumerate(cells[1:], start=2) if not _is_number(cell))
             problems.append(
-                (number, f"column {column} is {cells[column - 1]!r}, expected a number")
+                (number, f"column {column} is {cells[column - 1][:40]!r}, expected a number")
             )
     return values
 

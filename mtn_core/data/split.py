@@ -65,6 +65,8 @@ class Split:
         Args:
             rows: ``(M,)`` integers below ``len(self)``, or ``(N,)`` booleans.
         """
+        rows = np.asarray(rows)
+        rows = rows if rows.size else rows.astype(np.int64)  # an empty list is one of floats
         frame = self.frame.iloc[rows].reset_index(drop=True)
         keypoints = np.ascontiguousarray(self.keypoints[rows])
         keypoints.setflags(write=False)

@@ -185,9 +185,9 @@ def _model_card(spec: dict[str, Any]) -> str:
         "",
         "Finds 36 vehicle keypoints in a crop (HRNet; PAMTRI, ICCV 2019).",
         "",
-        f"- In: `image` (batch, 3, {size}, {size}) float32, RGB, the whole crop stretched to a "
+        f"- In: `image` ({BATCH}, 3, {size}, {size}) float32, RGB, the whole crop stretched to a "
         f"square, divided by 255, mean {spec['image_mean']}, deviation {spec['image_std']}.",
-        f"- Out: `heatmaps` (batch, {NUM_KEYPOINTS}, {side}, {side}) float32. Map pixel (i, j) "
+        f"- Out: `heatmaps` ({BATCH}, {NUM_KEYPOINTS}, {side}, {side}) float32. Map pixel (i, j) "
         f"stands for the crop position ((j + 0.5) / {side} x width, (i + 0.5) / {side} x height); "
         "the peak's height is the confidence. Names of the maps: `model.json`.",
         f"- Made of checkpoint {spec['checkpoint_sha256']}.",

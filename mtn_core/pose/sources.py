@@ -136,7 +136,7 @@ def read_annotations(path: str | Path) -> Annotations:
     seen: dict[str, int] = {}
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
+            rows = [row for row in csv.reader(file, strict=True) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"annotation file {path} is not a CSV text ({error})") from error
     for number, row in enumerate(rows, start=1):

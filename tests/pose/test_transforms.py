@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtn_core.pose.config import PoseDataConfig, PoseLossConfig
@@ -38,10 +38,13 @@ def keypoints_at(points):
     u=st.floats(0.3, 0.7),
     v=st.floats(0.3, 0.7),
 )
+@example(
+    augmentation=PoseAugmentation(scale=1.25, angle=-17.0), width=60, height=255, u=0.625, v=0.375
+)
 def test_a_dot_in_the_image_is_where_its_keypoint_says(augmentation, width, height, u, v):
     x, y = u * width, v * height
     rows, columns = np.mgrid[:height, :width] + 0.5
-    blob = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * (0.04 * max(width, height)) ** 2))
+    blob = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * (0.06 * min(width, height)) ** 2))
     image = np.repeat((255 * blob)[..., None], 3, axis=2).astype(np.uint8)
     size = 128
     result = transform_crop(image, size, augmentation)[..., 0].astype(float)
