@@ -1,18 +1,23 @@
 """Command line of the workbook: parse, call, print."""
 
 import argparse
+import contextlib
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from mtn_core import __version__
 from mtn_core.environment import guard_onednn
-from mtn_core.errors import MtnError
+from mtn_core.errors import MtnError, first_line
 
 _COMMAND_MODULES = ("data", "convert", "train", "analysis", "export", "pose", "workbook")
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+_LONGEST_NAME = 200
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -54,12 +59,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     guard_onednn(getattr(args, "device_target", None))
     try:
-        return args.run(args) or 0
+        with _interruptible():
+            return args.run(args) or 0
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(f"interrupted: mtn {args.command} was stopped before its end", file=sys.stderr)
         return EXIT_INTERRUPTED
     except (MtnError, OSError) as error:
         if args.verbose:
             logging.getLogger(__name__).exception("%s failed", args.command)
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_describe(error)}", file=sys.stderr)
         return EXIT_FAILED
+    except Exception as error:
+        print(f"error: {_report_bug(error, args.command)}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, so that temporary files are removed.
+
+    MindSpore's runtime answers Ctrl-C by sending SIGTERM to its own process.
+    """
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, MtnError) or not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    name = str(error.filename)
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[:60]}...{name[-60:]}"
+    return f"{shown}: {error.strerror}"
+
+
+def _report_bug(error: Exception, command: str) -> str:
+    """Keep the traceback of an error that nobody foresaw; one line for the user."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix=f"mtn-{command}-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(f"mtn_core {__version__}: mtn {' '.join(sys.argv[1:])}\n\n")
+        traceback.print_exception(error, file=file)
+    return (
+        f"mtn {command} failed in a way that it should not ({type(error).__name__}: "
+        f"{first_line(error)[:200]}). This is a bug: please report it with {file.name}"
+    )

@@ -50,6 +50,8 @@ def setup_device(target: str = "CPU", device_id: int = 0, *, distribute: bool = 
     Raises:
         DeviceError: The device or the launcher is missing.
     """
+    if target == "CPU" and device_id:
+        raise DeviceError(f"there is no CPU device {device_id}; use --device_id 0")
     ms.set_context(mode=ms.GRAPH_MODE)
     if target != "CPU":
         _require(target, device_id)

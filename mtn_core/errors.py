@@ -31,6 +31,10 @@ class MissingFileError(MtnError, FileNotFoundError):
     """A file that was named is not there."""
 
 
+class DiskError(MtnError, OSError):
+    """A folder cannot be written to: full, read-only, or not allowed."""
+
+
 class MissingPackageError(MtnError, ImportError):
     """An optional package is needed; the message names the install command."""
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtn_core.errors import DataError, RunFolderError
+from mtn_core.errors import DiskError, RunFolderError
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def refuse_existing(
@@ -54,6 +55,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         # mkstemp makes private files; a result file has the permissions of any new file.
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskError(
+                f"cannot write {path}: {error.strerror}; what was there is unchanged. Free space, "
+                "or choose a folder on another disk"
+            ) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -127,14 +135,14 @@ def explain_full_disk(folder: str | Path) -> Iterator[None]:
     """Name the folder when writing into it fails for want of space or permission.
 
     Raises:
-        DataError: In place of the bare OSError.
+        DiskError: In place of the bare OSError.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK:
+        if error.errno not in _FULL + _FORBIDDEN:
             raise
-        raise DataError(
+        raise DiskError(
             f"cannot write to {folder}: {error.strerror}; nothing was left half-written. Free "
             "space, or choose a folder on another disk"
         ) from error

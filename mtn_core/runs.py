@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import pandas as pd
+from filelock import SoftFileLock, Timeout
 
 from mtn_core.config import Config, Recipe, Schema, config_from_dict, to_yaml, with_overrides
 from mtn_core.errors import ConfigError, RunFolderError, first_line
@@ -86,8 +87,11 @@ class RunFolder:
     export = _Entry("export", "other")
     pose = _Entry("pose", "other")
 
+    lock = _Entry(".lock", "other")
+
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._file_lock = SoftFileLock(self.lock, timeout=0)
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -123,15 +127,43 @@ class RunFolder:
 
     # Writing.
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against other processes.
+
+        The lock of a process of this machine that is gone is taken over.
+
+        Raises:
+            RunFolderError: Another process writes into the folder; the message says which.
+        """
+        made = not self.path.exists()
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._file_lock.acquire()
+        except Timeout:
+            raise RunFolderError(
+                f"{self.path} is being written by process {self._file_lock.pid}; wait for it, or "
+                f"choose another folder (or delete {self.lock} if it ran on another machine and "
+                "is gone)"
+            ) from None
+        try:
+            yield
+        finally:
+            self._file_lock.release()
+            if made and not any(self.path.iterdir()):
+                self.path.rmdir()  # made for nothing
+
     def check_free(self, *, overwrite: bool) -> None:
         """Refuse a folder that holds a run.
 
         Raises:
-            RunFolderError: It does and ``overwrite`` is false, or the path is a file.
+            RunFolderError: It does and ``overwrite`` is false, or the path is a file, or another
+                process writes into it.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is a file; a run needs a folder")
-        self._recover()
+        if self.path.is_dir():
+            self._recover()
         telling = (self.config, self.train_log, self.results, self.checkpoints)
         present = [path.name for path in telling if path.exists()]
         if present and not overwrite:
@@ -146,7 +178,8 @@ class RunFolder:
         Raises:
             RunFolderError: There are, and ``overwrite`` is false.
         """
-        self._recover()
+        if self.path.is_dir():
+            self._recover()
         if self.results.exists() and not overwrite:
             raise RunFolderError(
                 f"{self.path} already holds results; give --overwrite to replace them"
@@ -164,18 +197,17 @@ class RunFolder:
             RunFolderError: See :meth:`check_free`.
         """
         self.check_free(overwrite=overwrite)
-        made = not self.path.exists()
-        self.path.mkdir(parents=True, exist_ok=True)
         aside = self.path / _ASIDE
-        had = self._move(self.path, aside, self.entries(*_REPLACED))
-        try:
-            yield
-        except BaseException:
-            if not self._has_checkpoint():
-                self._restore(made=made, had=had)
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with self.locked():
+            had = self._move(self.path, aside, self.entries(*_REPLACED))
+            try:
+                yield
+            except BaseException:
+                if not self._has_checkpoint():
+                    self._restore(had=had)
+                raise
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
 
     @contextlib.contextmanager
     def with_evaluation(self, *, keep_training: bool, overwrite: bool) -> Iterator["RunFolder"]:
@@ -193,22 +225,18 @@ class RunFolder:
             self.check_no_results(overwrite=overwrite)
         else:
             self.check_free(overwrite=overwrite)
-        made = not self.path.exists()
         beside = self.path / _BESIDE
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
         stale = self.entries("evaluation")
         if not keep_training:
             stale += self.entries("context", "training")
-        try:
-            yield RunFolder(beside)
-            self._move(self.path, self.path / _ASIDE, stale)
-            self._finish_exchange()
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-            if made:
-                with contextlib.suppress(OSError):
-                    self.path.rmdir()  # only where it is empty
+        with self.locked():
+            beside.mkdir()
+            try:
+                yield RunFolder(beside)
+                self._move(self.path, self.path / _ASIDE, stale)
+                self._finish_exchange()
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
 
     def write_context(self, config: Recipe, environment: dict[str, Any], **context: Any) -> None:
         """Write ``config.yaml`` and ``environment.json``, before the work starts.
@@ -236,26 +264,25 @@ class RunFolder:
     def _has_checkpoint(self) -> bool:
         return self.checkpoints.is_dir() and any(self.checkpoints.glob("*.ckpt"))
 
-    def _restore(self, *, made: bool, had: bool) -> None:
+    def _restore(self, *, had: bool) -> None:
         keep_record = self.diagnosis.exists() and not had
         if not keep_record:
             for entry in self.entries("context", "training"):
                 if entry.name != RunFolder.diagnosis.name:
                     remove(self.path / entry.name)
         self._move(self.path / _ASIDE, self.path, self.entries(*_REPLACED))
-        if made and not any(self.path.iterdir()):
-            self.path.rmdir()
 
     def _recover(self) -> None:
         """Bring in order what a killed process has left: complete an exchange, else undo it."""
         aside, beside = self.path / _ASIDE, self.path / _BESIDE
-        if aside.is_dir() and beside.is_dir():
-            # Killed between putting the old aside and moving in the new, which is complete.
-            self._finish_exchange()
-        elif aside.is_dir() and not self._has_checkpoint():
-            self._restore(made=False, had=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(beside, ignore_errors=True)
+        with self.locked():  # or a process that lives would be disturbed
+            if aside.is_dir() and beside.is_dir():
+                # Killed between putting the old aside and moving in the new, which is complete.
+                self._finish_exchange()
+            elif aside.is_dir() and not self._has_checkpoint():
+                self._restore(had=True)
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(beside, ignore_errors=True)
 
     @staticmethod
     def _move(source: Path, target: Path, entries: Sequence[_Entry]) -> bool:

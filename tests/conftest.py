@@ -96,3 +96,11 @@ def other_run_dir(write_run, run_dir):
 def markup_name(fake_run):
     """A crop's file name that is full of markup."""
     return fake_run.MARKUP_NAME
+
+
+@pytest.fixture(scope="session")
+def page(run_dir, tmp_path_factory):
+    """The report of the run; read-only for the tests."""
+    from mtn_core.report import write_report
+
+    return write_report([run_dir], tmp_path_factory.mktemp("report") / "report.html")

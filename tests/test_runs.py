@@ -1,6 +1,8 @@
 """The run folder: what is refused, what is replaced and when, and what is read back."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -261,3 +263,36 @@ def test_resume_names_every_key_that_differs(tmp_path):
         assert key in str(caught.value)
     assert run.read_resumed_config(load_config("smoke")) == load_config("smoke")
     json.loads(run.environment.read_text())
+
+
+HOLD = """
+import sys, time
+from mtn_core.runs import RunFolder
+with RunFolder(sys.argv[1]).replaced_by_training(overwrite=True):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_folder(run):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run.path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        before = contents(run.path)
+        for enter in (
+            lambda: run.replaced_by_training(overwrite=True),
+            lambda: run.with_evaluation(keep_training=False, overwrite=True),
+            run.locked,
+        ):
+            with pytest.raises(RunFolderError, match=f"by process {holder.pid}"), enter():
+                pass
+        assert contents(run.path) == before
+    finally:
+        holder.kill()
+        holder.wait()
+    # The lock of a process that is gone is taken over, and what it put aside comes back.
+    with pytest.raises(RunFolderError, match="already holds a run"):
+        run.check_free(overwrite=False)
+    assert contents(run.path) == OLD | KEPT

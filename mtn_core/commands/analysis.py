@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mtn_core.commands.arguments import add_device
+from mtn_core.commands.arguments import add_device, positive
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -17,40 +17,50 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     report.add_argument("--out", type=Path, required=True, metavar="FILE.html")
     report.add_argument("--root", type=Path, help="data root to read crops from")
     report.add_argument("--title", help="page title; by default it names the runs")
-    report.add_argument("--top", type=int, default=10, help="images in a rank list (10)")
-    report.add_argument("--lists", type=int, help="rank lists of the worst queries (12)")
+    report.add_argument("--top", type=positive, default=10, help="images in a rank list (10)")
+    report.add_argument("--lists", type=positive, help="rank lists of the worst queries (12)")
     report.add_argument(
         "--attention",
         action="store_true",
         help="compute attention maps of the worst and best rank lists first (loads the network)",
     )
     report.add_argument("--ckpt_path", type=Path, help="for --attention of a single run")
+    _add_overwrite(report)
     report.set_defaults(run=run_report)
 
     search = subparsers.add_parser("search", help="where was this vehicle seen, by a run's gallery")
     search.add_argument("--run", dest="run_dir", type=Path, required=True, metavar="RUN")
     search.add_argument("--image", type=Path, required=True, help="crop of the vehicle")
-    search.add_argument("--top", type=int, default=20, help="answers (20)")
+    search.add_argument("--top", type=positive, default=20, help="answers (20)")
     search.add_argument("--metric", choices=("euclidean", "cosine"), help="by default the run's")
     search.add_argument("--format", choices=("table", "json", "html"), default="table")
     search.add_argument("--out", type=Path, metavar="FILE", help="write there; html needs it")
     search.add_argument("--root", type=Path, help="data root to read gallery crops from, for html")
     search.add_argument("--ckpt_path", type=Path, help="by default the checkpoint of the run")
+    _add_overwrite(search)
     add_device(search)
     search.set_defaults(run=run_search)
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a file that this command did not write (never one of a run, or an image)",
+    )
 
 
 def run_report(args: argparse.Namespace) -> int:
     """Write a report and say where it is."""
     from mtn_core.errors import ConfigError
     from mtn_core.report import write_report
+    from mtn_core.report.outputs import check_output, is_own_page
 
+    check_output(args.out, is_own=is_own_page, overwrite=args.overwrite)
     if args.ckpt_path and (not args.attention or len(args.runs) > 1):
         raise ConfigError("--ckpt_path goes with --attention and a single run")
     if args.attention:
         _write_attention(args)
-    if args.top < 1 or (args.lists is not None and args.lists < 1):
-        raise ConfigError("--top and --lists must be at least 1")
     path = write_report(
         args.runs,
         args.out,
@@ -79,8 +89,11 @@ def run_search(args: argparse.Namespace) -> int:
     """Search a run's gallery for a crop and show the answers."""
     from mtn_core.errors import ConfigError
     from mtn_core.files import write_text
+    from mtn_core.report.outputs import check_output, is_own_answer
     from mtn_core.results.search import search
 
+    if args.out is not None:
+        check_output(args.out, is_own=is_own_answer, overwrite=args.overwrite)
     if args.format == "html" and args.out is None:
         raise ConfigError("--format html needs --out FILE.html")
 

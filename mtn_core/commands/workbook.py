@@ -6,6 +6,8 @@ from pathlib import Path
 from mtn_core.commands.arguments import add_device, positive, whole_number
 from mtn_core.strict_yaml import parse_yaml
 
+_JOINT = ("train", "train-pose", "eval")  # commands whose processes share one run folder
+
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the parsers of this module's commands."""
@@ -78,7 +80,25 @@ def run_launch(args: argparse.Namespace) -> int:
     command = [a for i, a in enumerate(args.arguments) if a != "--" or i]
     if not command:
         raise ConfigError("mtn launch needs a command after --, such as -- train --distribute ...")
-    return launch(_cluster(args), "mtn_core", command, args.log_dir.resolve())
+    cluster = _cluster(args)
+    if command[0] in _JOINT and cluster.worker_num > 1 and not _says_distribute(command):
+        raise ConfigError(
+            f"mtn {command[0]} without --distribute would run {cluster.worker_num} times in one "
+            "folder; add --distribute"
+        )
+    return launch(cluster, "mtn_core", command, args.log_dir.resolve())
+
+
+def _says_distribute(command: list[str]) -> bool:
+    from mtn_core.commands.arguments import boolean
+
+    for i, word in enumerate(command):
+        name, equals, value = word.partition("=")
+        if name == "--distribute":
+            following = command[i + 1] if i + 1 < len(command) else "--"
+            value = value if equals else ("True" if following.startswith("-") else following)
+            return boolean(value)
+    return False
 
 
 def run_workbook_command(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtn_core.data.images import decode_map, read_bytes, read_image
+from mtn_core.data.images import max_pixels
 from mtn_core.data.labels import Labels, read_labels
 from mtn_core.data.layout import (
     MAP_KINDS,
@@ -13,22 +13,22 @@ from mtn_core.data.layout import (
     MapKind,
     find_map_folder,
     label_path,
-    map_file_names,
     split_folder,
 )
+from mtn_core.data.leaks import find_shared_ids, find_shared_images
 from mtn_core.data.packs.read import find_pack_problem
 from mtn_core.data.presence import (
-    MAP_COUNTS,
     Problem,
-    find_in_threads,
     find_missing_images,
     find_missing_maps,
     list_names,
     raise_problems,
 )
-from mtn_core.data.split import load_split
+from mtn_core.data.split import Split, load_split
+from mtn_core.data.strict import StrictDecoder
+from mtn_core.data.turned import find_turned_problems
 from mtn_core.errors import DataError, first_offenders
-from mtn_core.vehicle import COLOR_NAMES, MAP_SIZE, TYPE_NAMES
+from mtn_core.vehicle import COLOR_NAMES, TYPE_NAMES
 
 
 @dataclass(eq=False)
@@ -82,32 +82,37 @@ def check_dataset(
         heatmaps: Whether heatmaps are needed; None checks them where their folder exists.
         segments: Likewise for segments.
         splits: The splits to check.
-        decode: Open every image and map; otherwise only their presence is checked.
+        decode: Open every image and map, strictly: a file that would be read, but was repaired for
+            it, is a problem, too. Otherwise only their presence is checked.
+
+    Raises:
+        ConfigError: The environment variable ``MTN_MAX_PIXELS`` is not usable.
     """
+    max_pixels()  # an unusable limit is no problem of any file
     report = CheckReport()
     veri = Path(root) / "veri"
     if not veri.is_dir():
         report.problems.append(Problem(veri, "folder is missing; --root must hold veri/"))
         return report
     labels: dict[str, Labels] = {}
-    for split in splits:
-        unfinished = veri / f".trans_{split}"
-        if unfinished.is_dir():
-            report.problems.append(
-                Problem(unfinished, "mtn trans was interrupted; run it again, or delete the folder")
-            )
-        found = _check_labels(root, split, report)
-        if found is None:
-            continue
-        labels[split] = found
-        names = found.frame["name"].tolist()
-        _check_images(split_folder(root, "image", split), names, report, decode)
-        for kind, needed in zip(MAP_KINDS, (heatmaps, segments), strict=True):
-            folder = split_folder(root, kind, split)
-            if needed or (needed is None and folder.is_dir()):
-                report.problems += _check_maps(folder, names, kind, decode)
-        if not report.problems:
-            _check_pack(root, split, report)
+    with StrictDecoder() as decoder:
+        for split in splits:
+            unfinished = veri / f".trans_{split}"
+            if unfinished.is_dir():
+                what = "mtn trans was interrupted; run it again, or delete the folder"
+                report.problems.append(Problem(unfinished, what))
+            found = _check_labels(root, split, report)
+            if found is None:
+                continue
+            labels[split] = found
+            _check_images(root, split, found, report, decoder if decode else None)
+            names = found.frame["name"].tolist()
+            for kind, needed in zip(MAP_KINDS, (heatmaps, segments), strict=True):
+                folder = split_folder(root, kind, split)
+                if needed or (needed is None and folder.is_dir()):
+                    report.problems += _check_maps(folder, names, kind, decoder if decode else None)
+            if not report.problems:
+                _check_pack(root, split, report)
     _check_across(root, labels, report)
     return report
 
@@ -148,9 +153,11 @@ def _check_labels(root: str | Path, split: str, report: CheckReport) -> Labels |
     return labels
 
 
-def _check_images(folder: Path, names: list[str], report: CheckReport, decode: bool) -> None:
-    missing = find_missing_images(folder, names)
-    report.problems += missing
+def _check_images(
+    root: str | Path, split: str, labels: Labels, report: CheckReport, decoder: StrictDecoder | None
+) -> None:
+    folder, names = split_folder(root, "image", split), labels.frame["name"].tolist()
+    report.problems += find_missing_images(folder, names)
     if not folder.is_dir():
         return
     listed = list_names(folder)
@@ -159,39 +166,31 @@ def _check_images(folder: Path, names: list[str], report: CheckReport, decode: b
         report.notes.append(
             Problem(folder, f"{len(extra)} files without a label: {first_offenders(extra)}")
         )
-    if decode:
-        present = [folder / n for n in names if n in listed]
-        report.problems += find_in_threads(_image_problem, present)
+    if decoder is None:
+        return
+    broken, turned = decoder.find_broken_images(folder / n for n in names if n in listed)
+    report.problems += broken
+    report.problems += find_turned_problems(turned, labels, split_folder(root, "heatmap", split))
+    if turned:
+        turned_names = [path.name for path in turned]
+        report.notes.append(
+            Problem(
+                folder,
+                f"{len(turned)} images are turned upright as their EXIF says; keypoints and maps "
+                f"must be those of the upright picture: {first_offenders(turned_names)}",
+            )
+        )
 
 
-def _check_maps(folder: Path, names: list[str], kind: MapKind, decode: bool) -> list[Problem]:
+def _check_maps(
+    folder: Path, names: list[str], kind: MapKind, decoder: StrictDecoder | None
+) -> list[Problem]:
     problems = find_missing_maps(folder, names, kind)
-    if not decode or not folder.is_dir():
+    if decoder is None or not folder.is_dir():
         return problems
     incomplete = {problem.path for problem in problems}
-    file_names = map_file_names(MAP_COUNTS[kind])
     whole = [f for f in (find_map_folder(folder, n) for n in names) if f not in incomplete]
-    return problems + find_in_threads(lambda maps: _map_problem(maps, file_names), whole)
-
-
-def _map_problem(folder: Path, file_names: list[str]) -> Problem | None:
-    for file_name in file_names:
-        path = folder / file_name
-        try:
-            shape = decode_map(read_bytes(path), path).shape
-        except DataError as error:
-            return Problem(path, _without_path(error, path))
-        if shape != (MAP_SIZE, MAP_SIZE):
-            return Problem(path, f"is {shape[1]}x{shape[0]} pixels, expected {MAP_SIZE}x{MAP_SIZE}")
-    return None
-
-
-def _image_problem(path: Path) -> Problem | None:
-    try:
-        read_image(path)
-    except DataError as error:
-        return Problem(path, _without_path(error, path))
-    return None
+    return problems + decoder.find_broken_maps(whole, kind)
 
 
 def _check_pack(root: str | Path, split: str, report: CheckReport) -> None:
@@ -207,14 +206,19 @@ def _check_pack(root: str | Path, split: str, report: CheckReport) -> None:
 
 def _check_across(root: str | Path, labels: dict[str, Labels], report: CheckReport) -> None:
     ids = {split: set(found.frame["pid"].tolist()) for split, found in labels.items()}
+    loaded = {s: Split(Path(root), s, f.frame, f.keypoints) for s, f in labels.items()}
     for split in ("query", "test"):
-        if "train" in ids and split in ids:
-            both = sorted(ids["train"] & ids[split])
-            if both:
+        if "train" not in loaded or split not in loaded:
+            continue
+        for shared, what in (
+            (find_shared_ids(loaded["train"], [loaded[split]]), "ids are also training ids"),
+            (find_shared_images(loaded["train"], [loaded[split]]), "images are training images"),
+        ):
+            if shared:
                 report.problems.append(
                     Problem(
                         label_path(root, split),
-                        f"{len(both)} ids are also training ids: {first_offenders(both)}; "
+                        f"{len(shared)} {what}: {first_offenders(shared)}; "
                         "results would be too good",
                     )
                 )
@@ -238,7 +242,3 @@ def _check_across(root: str | Path, labels: dict[str, Labels], report: CheckRepo
                     f"{first_offenders(single)}",
                 )
             )
-
-
-def _without_path(error: DataError, path: Path) -> str:
-    return str(error).removeprefix(f"{path} ")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from mtn_core.data.images import refuse_irregular
 from mtn_core.data.layout import SPLITS
 from mtn_core.data.split import Split, load_split
 from mtn_core.data.workers import num_workers_for
@@ -76,7 +77,9 @@ def read_sizes(split: Split) -> np.ndarray:
     """``(N, 2) int64`` width and height of the crops, from their headers, upright."""
 
     def size_of(row: int) -> tuple[int, int]:
-        with Image.open(split.image_path(row)) as image:
+        path = split.image_path(row)
+        refuse_irregular(path)
+        with Image.open(path) as image:
             width, height = image.size
             # EXIF orientations 5 to 8 lie on their side; decoding turns them upright.
             return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)

@@ -19,7 +19,7 @@ from mtn_core.vehicle import NUM_KEYPOINTS, UNKNOWN
 
 NUM_COLUMNS = 4 + 3 * NUM_KEYPOINTS
 LABEL_COLUMNS = ("name", "pid", "camid", "color_id", "type_id")
-_ID_LIMIT = 2**31
+ID_LIMIT = 2**31  # of vehicle ids, cameras, colours and types
 _CAMERA = re.compile(r"(?:^|[_-])c(\d{3,})(?=[_.-]|$)")
 
 
@@ -56,8 +56,8 @@ def name_problem(name: str) -> str | None:
     camera = camera_of(name)
     if camera is None:
         return f"name {name!r} has no camera; expected _cNNN as in 0002_c002_00030600_0.jpg"
-    if camera >= _ID_LIMIT:
-        return f"name {name!r} has camera {camera}, expected a number below {_ID_LIMIT}"
+    if camera >= ID_LIMIT:
+        return f"name {name!r} has camera {camera}, expected a number below {ID_LIMIT}"
     return None
 
 
@@ -214,9 +214,11 @@ def _ids_problem(values: np.ndarray) -> str | None:
     for value, what in zip(values[:3], names, strict=True):
         if value != int(value):
             return f"{what} is {value}, expected a whole number"
-    if not 0 <= values[0] < _ID_LIMIT:
-        return f"vehicle id is {int(values[0])}, expected 0 or more, below {_ID_LIMIT}"
+    if not 0 <= values[0] < ID_LIMIT:
+        return f"vehicle id is {int(values[0])}, expected 0 or more, below {ID_LIMIT}"
     for value, what in zip(values[1:3], names[1:], strict=True):
         if value != UNKNOWN and value < 1:
             return f"{what} is {int(value)}, expected 1 or more, or -1 for unknown"
+        if value >= ID_LIMIT:
+            return f"{what} is {int(value)}, expected a number below {ID_LIMIT}"
     return None

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image
 
+from mtn_core.data.images import read_image
 from mtn_core.data.layout import Kind
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError, first_offenders
@@ -234,7 +234,9 @@ def draw_pose(
                 f"label_{split.name}.csv has no keypoints (every confidence is 0), so there is "
                 "nothing to draw; write keypoints with `mtn trans` first, or train without maps"
             )
-    sizes = [_image_sizes(split) for split in loaded]
+        _refuse_equal_stems(split)
+    threads = num_workers_for(workers)
+    sizes = [_image_sizes(split, threads) for split in loaded]
     folders = [split.folder(kind) for split in loaded for kind in ("heatmap", "segment")]
     full = [str(f) for f in folders if f.is_dir() and any(f.iterdir())]
     if full and not overwrite:
@@ -243,20 +245,36 @@ def draw_pose(
             "add --overwrite to draw them anew"
         )
     for split, split_sizes in zip(loaded, sizes, strict=True):
-        _draw_split(split, split_sizes, workers=num_workers_for(workers), progress=progress)
+        _draw_split(split, split_sizes, workers=threads, progress=progress)
     return {split.name: len(split) for split in loaded}
 
 
-def _image_sizes(split: "Split") -> np.ndarray:
-    sizes, unreadable = [], []
-    for row in range(len(split)):
+def _refuse_equal_stems(split: "Split") -> None:
+    stems = split.frame["name"].map(map_folder_name)
+    twice = split.frame.loc[stems.duplicated(keep=False), "name"].tolist()
+    if twice:
+        raise DataError(
+            f"label_{split.name}.csv has images whose maps would share a folder, because their "
+            f"names differ in the extension only: {first_offenders(twice)}; rename them"
+        )
+
+
+def _image_sizes(split: "Split", workers: int) -> np.ndarray:
+    """Width and height of every image as it is read: upright, which the header does not tell."""
+    unreadable = []
+
+    def size_of(row: int) -> tuple[int, int]:
         try:
-            with Image.open(split.image_path(row)) as image:
-                sizes.append(image.size)
-        except OSError as error:
-            unreadable.append(f"{split.image_path(row)} ({error})")
+            height, width, _ = read_image(split.image_path(row)).shape
+        except DataError as error:
+            unreadable.append(str(error))
+            return 0, 0
+        return width, height
+
+    with ThreadPoolExecutor(workers) as pool:
+        sizes = list(pool.map(size_of, range(len(split))))
     if unreadable:
-        raise DataError(f"images cannot be read: {first_offenders(unreadable)}")
+        raise DataError(f"images cannot be read: {first_offenders(sorted(unreadable))}")
     return np.array(sizes).reshape(-1, 2)
 
 

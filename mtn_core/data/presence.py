@@ -1,6 +1,7 @@
 """Whether the files that a run needs are there, and only those, without opening them."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def find_missing_images(folder: Path, names: list[str]) -> list[Problem]:
 
 
 def find_missing_maps(folder: Path, names: list[str], kind: MapKind) -> list[Problem]:
-    """Images whose folder of maps is absent, or holds other files than it should."""
+    """Images whose folder of maps is absent, not the only one, or holds what it should not."""
     if not folder.is_dir():
         return [
             Problem(
@@ -79,9 +80,24 @@ def find_missing_maps(folder: Path, names: list[str], kind: MapKind) -> list[Pro
             )
         ]
     expected = set(map_file_names(MAP_COUNTS[kind]))
+    folders = list_names(folder)
+    stems = Counter(Path(name).stem for name in names)
 
     def problem_of(name: str) -> Problem | None:
         maps = find_map_folder(folder, name)
+        stem = Path(name).stem
+        if stem != name and {stem, name} <= folders:
+            return Problem(
+                maps,
+                f"is not the only {kind} folder of {name}: {folder / stem} is there, too; "
+                "delete the one that is wrong",
+            )
+        if stems[stem] > 1 and maps.name == stem:
+            return Problem(
+                maps,
+                f"is the {kind} folder of {stems[stem]} images with the same stem; "
+                f"name that of each image in full, as {name}",
+            )
         if not maps.is_dir():
             return Problem(maps, f"{kind} folder is missing")
         listed = list_names(maps)

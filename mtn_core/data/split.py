@@ -1,5 +1,6 @@
 """A split of a data set in the VeRi layout: where its files are and what its labels say."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,6 +59,18 @@ class Split:
             return self.origin
         rows = np.arange(len(self))
         return np.stack([np.zeros_like(rows), rows], axis=1)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Hex SHA-256 of the labels, by what they say, to tell whether they changed."""
+        frame = self.frame
+        values = {
+            "image names": "\n".join(self._names).encode(),
+            "vehicle ids": frame["pid"].to_numpy("<i8").tobytes(),
+            "colours and types": frame[["color_id", "type_id"]].to_numpy("<i8").tobytes(),
+            "keypoints": np.ascontiguousarray(self.keypoints, "<f4").tobytes(),
+        }
+        return {what: hashlib.sha256(data).hexdigest() for what, data in values.items()}
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Split":
         """Some of the rows, in the order given.

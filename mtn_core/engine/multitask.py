@@ -107,6 +107,7 @@ class MultiTaskTask:
             "pids": self._pids,
             "metric": self.config.eval.metric,
             "recipe": self.config.recipe,
+            "data": self._train.fingerprints,
         }
 
     def evaluate(self, weights: dict[str, np.ndarray]) -> Score | None:

@@ -58,6 +58,8 @@ def train_into_run(
     loop = TrainingLoop(task, task.config, run, device, echo, on_epoch)
     with contextlib.ExitStack() as stack:
         stack.callback(loop.close)
+        if device.is_main and resume:
+            stack.enter_context(run.locked())
         if starts:
             stack.enter_context(run.replaced_by_training(overwrite=overwrite))
             run.write_context(

@@ -249,6 +249,13 @@ class TrainingLoop:
                 f"{checkpoint.path} had {facts.steps_per_epoch} steps an epoch, this training "
                 f"has {self.steps_per_epoch}: the data or the number of processes changed"
             )
+        now = self.task.meta().get("data", {})
+        changed = [what for what, value in (facts.data or {}).items() if now.get(what) != value]
+        if changed:
+            raise CheckpointError(
+                f"{checkpoint.path} was trained on other data: the {', the '.join(changed)} of the "
+                "training split changed since; bring the old labels back, or start a new run"
+            )
         load_weights(self.task.network, checkpoint.raw_weights, checkpoint.path)
         self.train_step.load_state(checkpoint.state)
         names = [field.name for field in dataclasses.fields(Progress)]
@@ -288,6 +295,5 @@ class TrainingLoop:
             return
         if self.progress.step_in_epoch < self.steps_per_epoch:
             self._save(epoch_done=False)
-            name = signal.Signals(self.stopped_by).name
-            logger.warning("%s: saved after step %d; go on with --resume", name, self.progress.step)
+            logger.warning("stopped: saved after step %d; go on with --resume", self.progress.step)
             raise KeyboardInterrupt

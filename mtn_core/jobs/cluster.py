@@ -20,6 +20,15 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 _MSRUN_LOG = "msrun.log"
+# What an earlier job left in its log folder; anything else there is somebody's.
+_OWN_FILES = (
+    _MSRUN_LOG,
+    "scheduler.log",
+    "worker_[0-9]*.log",
+    "pid.[0-9]*",
+    "done.[0-9]*",
+    "failed.[0-9]*",
+)
 _DEFAULT_PORT = 8118  # msrun's own
 _GRACE_SECONDS = 10
 
@@ -53,6 +62,12 @@ class Cluster:
             raise ConfigError(
                 f"expected 1 <= local workers <= workers; got {local} and {self.worker_num}"
             )
+        if not 0 <= self.node_rank <= self.worker_num - local:
+            others = self.worker_num - local
+            raise ConfigError(
+                f"--node_rank {self.node_rank}: of {self.worker_num} workers {local} are on this "
+                f"machine, so machines are 0 to at most {others}"
+            )
         if self.master_port is None:
             alone = local == self.worker_num
             object.__setattr__(self, "master_port", _free_port() if alone else _DEFAULT_PORT)
@@ -61,6 +76,24 @@ class Cluster:
     def local(self) -> int:
         """Processes on this machine."""
         return self.worker_num if self.local_worker_num is None else self.local_worker_num
+
+    def check_port(self) -> None:
+        """Refuse a meeting point on this machine that another program has taken.
+
+        Raises:
+            ConfigError: The port is in use; msrun would wait for it without a word.
+        """
+        if self.node_rank or self.master_port is None:
+            return
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((self.master_addr, self.master_port))
+            except OSError as error:
+                raise ConfigError(
+                    f"port {self.master_port} of {self.master_addr} cannot be used "
+                    f"({error.strerror}); choose another --master_port, or correct --master_addr"
+                ) from error
 
     def msrun_arguments(self, log_dir: Path) -> list[str]:
         """The launcher's own arguments."""
@@ -100,13 +133,15 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
 
     Raises:
         DeviceError: msrun is not installed.
+        ConfigError: The port is taken.
     """
     msrun = Path(sys.executable).with_name("msrun")
     program = str(msrun) if msrun.is_file() else shutil.which("msrun")
     if program is None:
         raise DeviceError("msrun is not on PATH; it comes with the mindspore package")
     log_dir.mkdir(parents=True, exist_ok=True)
-    for pattern in ("*.log", "pid.*", "done.*", "failed.*"):
+    cluster.check_port()
+    for pattern in _OWN_FILES:
         for old in log_dir.glob(pattern):
             old.unlink()
     # msrun starts a script with the `python` of PATH; this package's environment must be it.
@@ -133,11 +168,11 @@ def failed_ranks(log_dir: Path) -> list[int]:
     other processes when it finds one gone, and names that one.
     """
     # Those that could still say something, in the order in which they did.
-    failed = {int(p.suffix[1:]): p.stat().st_mtime for p in log_dir.glob("failed.*")}
+    failed = {int(p.suffix[1:]): p.stat().st_mtime for p in log_dir.glob("failed.[0-9]*")}
     log = log_dir / _MSRUN_LOG
     text = log.read_text("utf-8", "replace") if log.exists() else ""
     blamed = re.findall(r"process (\d+) exit", text)
-    for path in log_dir.glob("pid.*"):
+    for path in log_dir.glob("pid.[0-9]*"):
         # A process ends after it has left its word, so a missing process is looked at first.
         pid = path.read_text()  # empty while it is being written
         gone = bool(pid) and not _is_alive(int(pid))

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtn_core.errors import ConfigError, DataError, MtnError, NotebookError
+from mtn_core.errors import (
+    ConfigError,
+    DataError,
+    MtnError,
+    NotebookError,
+    RunFolderError,
+    first_offenders,
+)
 from mtn_core.files import atomic_path
 from mtn_core.jobs.cluster import Cluster, launch
 from mtn_core.report import write_report
@@ -228,8 +235,9 @@ def run_workbook(
             f"no notebook has a parameter {', '.join(nowhere)}; "
             f"they have {', '.join(sorted(set().union(*declared.values())))}"
         )
-    _provide_data(profile, root, echo)
     runs = [_plan(source, run_dir) for source in sources]
+    _check_free(runs, run_dir, overwrite)
+    _provide_data(profile, root, echo)
     failure = None
     for run in runs:
         values = {k: v for k, v in {**common, **given}.items() if k in declared[run.source]}
@@ -256,8 +264,23 @@ def run_workbook(
 def _plan(source: Path, run_dir: Path) -> NotebookRun:
     title = source.stem[3:].replace("_", " ").capitalize()
     executed = RunFolder(run_dir).notebooks / source.name
-    executed.unlink(missing_ok=True)
     return NotebookRun(source.name[:2], source, executed, f"{source.name[:2]} {title}")
+
+
+def _check_free(runs: Sequence[NotebookRun], run_dir: Path, overwrite: bool) -> None:
+    """Refuse, before anything is touched, what would replace an earlier run's notebooks or results.
+
+    Raises:
+        RunFolderError: They are there, and ``overwrite`` is false.
+    """
+    there = [run.executed.name for run in runs if run.executed.exists()]
+    if there and not overwrite:
+        raise RunFolderError(
+            f"{run_dir} already holds executed notebooks: {first_offenders(there)}; "
+            "add --overwrite to run them again"
+        )
+    if any(run.number == DISTRIBUTED_NOTEBOOK for run in runs):
+        RunFolder(run_dir).check_free(overwrite=overwrite)
 
 
 def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> None:
@@ -294,7 +317,7 @@ def _write_pages(
 ) -> Path:
     reports.mkdir(parents=True, exist_ok=True)
     for run in runs:
-        if run.executed.is_file():
+        if run.status != NOT_RUN and run.executed.is_file():
             run.html = notebook_to_html(run.executed, reports / f"{run.source.stem}.html")
     report = None
     headline: dict[str, Any] = {}

@@ -51,6 +51,7 @@ class Facts(BaseModel):
         config_sha256: Of the whole configuration.
         seed: Of the training.
         steps_per_epoch: Of the training.
+        data: Hashes of what was trained on, by what they are of.
         epoch: Complete epochs; this and what follows are where a resumed training goes on.
     """
 
@@ -64,6 +65,7 @@ class Facts(BaseModel):
     config_sha256: str | None = None
     seed: int | None = None
     steps_per_epoch: int | None = None
+    data: dict[str, str] | None = None
     epoch: int | None = Field(None, ge=0)
     step_in_epoch: int = Field(0, ge=0)
     step: int = Field(0, ge=0)
@@ -153,7 +155,11 @@ def save_checkpoint(
     entries = [{"name": name, "data": ms.Tensor(value)} for name, value in values.items()]
     with atomic_path(path) as temporary:
         temporary.unlink()
-        ms.save_checkpoint(entries, str(temporary), crc_check=True)
+        try:
+            ms.save_checkpoint(entries, str(temporary), crc_check=True)
+        finally:
+            # MindSpore writes to a temporary file of its own, and leaves it on a full disk.
+            temporary.with_suffix(".tmp").unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

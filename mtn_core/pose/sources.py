@@ -5,7 +5,9 @@ the crop; the published VeRi annotations have this form. A hidden keypoint has c
 """
 
 import csv
+import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +80,15 @@ class PoseSet:
                 "match the images"
             )
         return image
+
+
+def fingerprints(sets: Sequence[PoseSet]) -> dict[str, str]:
+    """Hex SHA-256 of names and keypoints of several sets, to tell whether they changed."""
+    names, keypoints = hashlib.sha256(), hashlib.sha256()
+    for one in sets:
+        names.update("\n".join([*one.names, ""]).encode())
+        keypoints.update(np.ascontiguousarray(one.keypoints, "<f4").tobytes())
+    return {"image names": names.hexdigest(), "keypoints": keypoints.hexdigest()}
 
 
 def is_labelled(keypoints: np.ndarray) -> np.ndarray:

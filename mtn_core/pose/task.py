@@ -21,7 +21,7 @@ from mtn_core.pose.loss import POSE_LOSS_PARTS, PoseLoss
 from mtn_core.pose.metrics import measure_errors
 from mtn_core.pose.network import PoseEstNet
 from mtn_core.pose.predict import NetworkPredictor, PoseOnPixels, predict_keypoints
-from mtn_core.pose.sources import PoseSet
+from mtn_core.pose.sources import PoseSet, fingerprints
 from mtn_core.vehicle import NUM_KEYPOINTS
 
 SCORE_THRESHOLD = 0.1
@@ -71,6 +71,7 @@ class PoseTask:
                 f"got {config.model.num_keypoints}"
             )
         self.config = config
+        self._train = list(train)
         self.evaluation = evaluation
         self.device = device
         self._predictor: NetworkPredictor | None = None
@@ -101,6 +102,7 @@ class PoseTask:
             "model": self.config.model.model_dump(mode="json"),
             "loss": self.config.loss.model_dump(mode="json"),
             "recipe": self.config.recipe,
+            "data": fingerprints(self._train),
         }
 
     def evaluate(self, weights: dict[str, np.ndarray]) -> Score | None:

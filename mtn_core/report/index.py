@@ -1,6 +1,7 @@
 """Index pages: one for a profile's workbook run, one for all reports of a folder."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from mtn_core.files import write_text
 from mtn_core.report.page import render_page
 from mtn_core.report.verdict import describe_against_baselines, list_baselines
 
+_LOG = logging.getLogger(__name__)
 SUMMARY_NAME = "mtn-summary"
 _HEAD_BYTES = 65536  # the summary stands at the top of the file
 _NO_SUMMARY = dict.fromkeys(
@@ -76,9 +78,16 @@ def write_reports_index(reports_dir: str | Path) -> Path:
     own = reports_dir / "index.html"
     entries = []
     for path in sorted(reports_dir.rglob("*.html")):
-        summary = None if path == own else read_summary(path)
-        if summary:
-            entries.append({**_NO_SUMMARY, **summary, "link": _relative_link(path, reports_dir)})
+        if path == own or not path.is_file():
+            continue
+        try:
+            summary = _usable(read_summary(path))
+        except OSError as error:
+            _LOG.warning("%s is left out of the index: %s", path, error.strerror)
+            continue
+        if summary is None:
+            continue
+        entries.append({**_NO_SUMMARY, **summary, "link": _relative_link(path, reports_dir)})
     page = render_page(
         "reports_index.html.j2",
         title="Retrieval reports",
@@ -99,7 +108,7 @@ class _SummaryReader(HTMLParser):
         if tag == "meta" and values.get("name") == SUMMARY_NAME:
             try:
                 self.summary = json.loads(values.get("content") or "")
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 self.summary = None
 
 
@@ -110,6 +119,22 @@ def read_summary(path: str | Path) -> dict[str, Any] | None:
     reader = _SummaryReader()
     reader.feed(head)
     return reader.summary if isinstance(reader.summary, dict) else None
+
+
+def _usable(summary: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A summary without the values that are not what this package writes."""
+    if not summary:
+        return None
+    kinds: dict[str, type | tuple[type, ...]] = {
+        **dict.fromkeys(("title", "kind", "written"), str),
+        **dict.fromkeys(("mAP", "rank1"), (int, float)),
+        **dict.fromkeys(("num_query", "num_gallery"), int),
+        "runs": list,
+    }
+    kept = {key: summary[key] for key in kinds if isinstance(summary.get(key), kinds[key])}
+    if "runs" in kept:
+        kept["runs"] = [str(run) for run in kept["runs"]]
+    return kept or None
 
 
 def as_map_fraction(value: Any) -> float | None:

@@ -1,18 +1,22 @@
 """What `mtn check` finds, and what a run demands before it starts (property 8)."""
 
+import os
 import shutil
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mtn_core.config import ModelConfig
 from mtn_core.data.check import CheckReport, check_dataset
+from mtn_core.data.labels import load_labels, write_labels
 from mtn_core.data.pipeline import EvalLoader
+from mtn_core.data.pose_maps import draw_pose
 from mtn_core.data.presence import Problem, check_needed_files
 from mtn_core.data.source import open_source
 from mtn_core.data.split import load_split
-from mtn_core.errors import DataError
+from mtn_core.errors import ConfigError, DataError
 
 
 def one_problem(root, **options):
@@ -177,6 +181,135 @@ def test_a_train_id_that_is_also_a_test_id(tiny_root):
     lines[0] = ",".join(cells)
     write_lines(tiny_root, lines, "test")
     assert "1 ids are also training ids: 2" in one_problem(tiny_root)
+
+
+def test_a_test_image_that_is_also_a_training_image(tiny_root):
+    lines = label_lines(tiny_root, "test")
+    name = label_lines(tiny_root)[4].split(",")[0]
+    lines[0] = ",".join([name, *lines[0].split(",")[1:]])
+    write_lines(tiny_root, lines, "test")
+    shutil.copy(tiny_root / "veri" / "image_train" / name, tiny_root / "veri" / "image_test")
+    for kind in ("heatmap", "segment"):
+        folder = tiny_root / "veri" / f"{kind}_train" / name.removesuffix(".jpg")
+        shutil.copytree(folder, tiny_root / "veri" / f"{kind}_test" / folder.name)
+    assert f"1 images are training images: {name}; results would be" in one_problem(tiny_root)
+
+
+def test_an_image_with_two_map_folders(tiny_root):
+    folder = sorted((tiny_root / "veri" / "heatmap_train").iterdir())[2]
+    twin = folder.with_name(folder.name + ".jpg")
+    shutil.copytree(folder, twin)
+    problem = one_problem(tiny_root)
+    assert f"{twin}: is not the only heatmap folder of {twin.name}: {folder} is there" in problem
+    split = load_split(tiny_root, "train")
+    with pytest.raises(DataError, match="is not the only heatmap folder"):
+        open_source(split, heatmaps=True, segments=False)
+    open_source(split, heatmaps=False, segments=True)
+    shutil.rmtree(folder)
+    assert check_dataset(tiny_root).ok
+
+
+def test_two_images_that_share_a_map_folder(tiny_root):
+    image = first_image(tiny_root)
+    twin = image.with_suffix(".png")
+    shutil.copy(image, twin)
+    lines = label_lines(tiny_root)
+    write_lines(tiny_root, [*lines, lines[0].replace(".jpg", ".png", 1)])
+    texts = [str(p) for p in check_dataset(tiny_root, segments=False).problems]
+    assert len(texts) == 2
+    assert all("is the heatmap folder of 2 images with the same stem" in text for text in texts)
+    with pytest.raises(DataError, match=rf"would share a folder.*{image.name}, {twin.name}"):
+        draw_pose(tiny_root, splits=["train"], overwrite=True, progress=False)
+
+
+@pytest.mark.timeout(60)
+def test_files_that_are_no_images_are_named_at_once(tiny_root):
+    pipe, folder = sorted((tiny_root / "veri" / "image_train").iterdir())[:2]
+    pipe.unlink()
+    os.mkfifo(pipe)
+    folder.unlink()
+    folder.mkdir()
+    maps = sorted((tiny_root / "veri" / "heatmap_test").iterdir())[0] / "05.jpg"
+    maps.unlink()
+    os.mkfifo(maps)
+    texts = [str(p) for p in check_dataset(tiny_root).problems]
+    assert texts == [
+        f"{pipe}: cannot be read: it is a named pipe, expected a regular file",
+        f"{folder}: cannot be read: it is a folder, expected a regular file",
+        f"{maps}: cannot be read: it is a named pipe, expected a regular file",
+    ]
+
+
+def test_a_damaged_map_is_named(tiny_root):
+    path = max((tiny_root / "veri" / "segment_test").rglob("*.jpg"), key=lambda p: p.stat().st_size)
+    data = path.read_bytes()
+    path.write_bytes(data[: (data.rfind(b"\xff\xda") + len(data)) // 2] + b"\xff\xd9")
+    assert f"{path}: is a damaged JPEG" in one_problem(tiny_root)
+
+
+def test_the_pixel_limit_of_a_check(tiny_root, monkeypatch):
+    monkeypatch.setenv("MTN_MAX_PIXELS", "8000")
+    texts = [str(p) for p in check_dataset(tiny_root, splits=["query"]).problems]
+    assert texts
+    assert all("pixels, more than 8000; make it smaller, or set MTN_MAX_PIXELS" in t for t in texts)
+    monkeypatch.setenv("MTN_MAX_PIXELS", "all")
+    with pytest.raises(ConfigError, match="MTN_MAX_PIXELS must be"):
+        check_dataset(tiny_root)
+
+
+def turn(path, orientation=6):
+    """Store an image so that EXIF turns it upright to what it was; the stored size is returned."""
+    undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
+    with Image.open(path) as image:
+        stored = image.transpose(undo[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(path, quality=95, exif=exif)
+    return stored.size
+
+
+def test_an_image_that_exif_turns_is_noted(tiny_root):
+    path = first_image(tiny_root)
+    turn(path, 3)
+    report = check_dataset(tiny_root)
+    assert report.ok, report.to_text()
+    assert any("1 images are turned upright as their EXIF says" in str(n) for n in report.notes)
+    assert any(str(n).endswith(path.name) for n in report.notes)
+    turn(first_image(tiny_root, "query"))
+    assert check_dataset(tiny_root).ok
+
+
+def test_keypoints_of_the_picture_as_it_is_stored(tiny_root):
+    path = first_image(tiny_root, "query")
+    width, height = turn(path)
+    label = tiny_root / "veri" / "label_query.csv"
+    frame, keypoints = load_labels(label)
+    keypoints = keypoints.copy()
+    keypoints[0, :, :2] = np.linspace([0, 0], [width, height], 36)
+    write_labels(label, frame, keypoints)
+    draw_pose(tiny_root, splits=["query"], overwrite=True, progress=False)
+    problem = one_problem(tiny_root, splits=["query"])
+    assert f"{path}: EXIF turns it upright to {height}x{width}, but its keypoints lie" in problem
+
+
+def test_heatmaps_of_the_picture_as_it_is_stored(tiny_root):
+    from mtn_core.data.pose_maps import draw_heatmaps, write_map_files
+
+    path = first_image(tiny_root, "query")
+    folder = tiny_root / "veri" / "heatmap_query" / path.stem
+    stored = turn(path)
+    label = tiny_root / "veri" / "label_query.csv"
+    frame, keypoints = load_labels(label)
+    keypoints = keypoints.copy()
+    keypoints[0, :, :2] = np.linspace([0, 0], [min(stored)] * 2, 36)  # inside either way
+    write_labels(label, frame, keypoints)
+    write_map_files(folder, draw_heatmaps(keypoints[:1], np.array([stored]))[0])
+    problem = one_problem(tiny_root, splits=["query"])
+    assert f"{folder}: EXIF turns the image upright to {stored[1]}x{stored[0]}, but the" in problem
+    draw_pose(tiny_root, splits=["query"], overwrite=True, progress=False)
+    assert check_dataset(tiny_root, splits=["query"]).ok
+    shutil.rmtree(folder.parent)
+    assert check_dataset(tiny_root, splits=["query"]).ok
 
 
 def test_classes_beyond_veris(tiny_root):

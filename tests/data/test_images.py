@@ -1,12 +1,18 @@
+import os
+import socket
 import struct
+import time
+import tracemalloc
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from mtn_core.data.images import decode_image, decode_map, read_image
-from mtn_core.errors import DataError
+from mtn_core.data import images
+from mtn_core.data.images import decode_image, decode_map, image_size, read_image
+from mtn_core.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -138,3 +144,113 @@ def test_images_without_pixels_are_refused(tmp_path, picture):
 def test_a_map_is_grey(tmp_path, picture):
     data = save(tmp_path / "a.jpg", picture[..., 0]).read_bytes()
     assert decode_map(data, "a.jpg").shape == (60, 80)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["named pipe", "folder", "socket", "device"])
+def test_only_regular_files_are_opened(tmp_path, kind, monkeypatch):
+    path = tmp_path / "a.jpg"
+    if kind == "named pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        monkeypatch.chdir(tmp_path)  # a socket's path must be short
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("a.jpg")
+    with pytest.raises(DataError, match=rf"a\.jpg cannot be read: it is a {kind}, expected a reg"):
+        read_image(path)
+
+
+def test_a_link_to_an_image_is_read(tmp_path, picture):
+    save(tmp_path / "a.png", picture)
+    (tmp_path / "link.png").symlink_to("a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "link.png"), picture)
+
+
+def png_of_zeros(width, height):
+    """A grey PNG that is whole and a thousand times smaller than its pixels."""
+
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    packer = zlib.compressobj(9)
+    rows = [packer.compress(bytes((width + 1) * 100)) for _ in range(height // 100)]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", b"".join(rows) + packer.flush())
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+
+
+def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "bomb.jpg"
+    path.write_bytes(png_of_zeros(10_000, 6_000))
+    assert path.stat().st_size < 100_000
+    started = time.process_time()
+    tracemalloc.start()
+    expected = r"bomb\.jpg has 10000x6000 = 60000000 pixels, more than 50000000;.*MTN_MAX_PIXELS"
+    with pytest.raises(DataError, match=expected):
+        read_image(path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    assert time.process_time() - started < 0.05
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".ppm"])
+def test_the_limit_holds_for_every_format(tmp_path, picture, suffix, monkeypatch):
+    path = save(tmp_path / f"a{suffix}", picture)
+    assert image_size(path.read_bytes()) == (80, 60)
+    monkeypatch.setenv("MTN_MAX_PIXELS", "4799")
+    with pytest.raises(DataError, match="has 80x60 = 4800 pixels, more than 4799"):
+        read_image(path)
+    monkeypatch.setenv("MTN_MAX_PIXELS", "4800")
+    if suffix != ".gif":  # OpenCV has no reader for it
+        assert read_image(path).shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"lossless": False}, {"exif": b"Exif"}])
+def test_sizes_in_the_three_headers_of_webp(tmp_path, picture, options):
+    data = save(tmp_path / "a.webp", picture, **options).read_bytes()
+    kind = {"lossless": b"VP8L" if options.get("lossless") else b"VP8 ", "exif": b"VP8X"}
+    assert data[12:16] == kind[next(iter(options))]
+    assert image_size(data) == (80, 60)
+    assert image_size(data[:20]) in {(0, 0), (1, 1)}
+
+
+def test_sizes_in_a_jpeg_behind_markers_without_length(tmp_path, picture):
+    data = save(tmp_path / "a.jpg", picture).read_bytes()
+    assert image_size(data[:2] + b"\xff\xd0\xff\x01\xff\xff" + data[2:]) == (80, 60)
+    assert image_size(data[:2] + b"\x00" + data[2:]) == (0, 0)
+
+
+def test_sizes_of_bmp_upside_down_and_old(tmp_path, picture):
+    data = bytearray(save(tmp_path / "a.bmp", picture).read_bytes())
+    data[22:26] = struct.pack("<i", -60)
+    assert image_size(bytes(data)) == (80, 60)
+    assert image_size(b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 7, 9, 1, 24)) == (7, 9)
+    assert image_size(b"BM") == (0, 0)
+    with pytest.raises(DataError, match="without pixels, or with a broken header"):
+        decode_image(b"BM", "a.bmp")
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "0", "1e6", "\u0663"])
+def test_an_unusable_limit_is_named(tmp_path, picture, monkeypatch, text):
+    monkeypatch.setenv("MTN_MAX_PIXELS", text)
+    with pytest.raises(ConfigError, match="MTN_MAX_PIXELS must be a whole number above 0; got"):
+        read_image(save(tmp_path / "a.png", picture))
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"
+    with open(path, "wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(DataError, match=r"a\.jpg has 1000000000000 bytes, more than any image of"):
+        read_image(path)
+    monkeypatch.setattr(images, "MAX_PIXELS", 10)
+    with open(path, "wb") as file:
+        file.truncate(70 << 20)
+    with pytest.raises(DataError, match="more than any image of 10 pixels"):
+        read_image(path)

@@ -6,6 +6,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mtn_core.data import pose_maps
 from mtn_core.data.labels import load_labels, write_labels
@@ -192,6 +193,24 @@ def test_draw_pose_draws_what_the_labels_say(tiny_root):
             folder = veri / f"{kind}_query" / map_folder_name(name)
             for k, encoded in enumerate(encode_maps(maps)):
                 assert (folder / f"{k:02d}.jpg").read_bytes() == encoded
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_draw_pose_draws_for_the_upright_picture(tiny_root, orientation):
+    """An image that EXIF turns gets the maps of the same image stored upright, byte for byte."""
+    veri = tiny_root / "veri"
+    draw_pose(tiny_root, splits=["query"], overwrite=True, progress=False)
+    maps = {p: p.read_bytes() for p in veri.glob("*_query/*/*.jpg")}
+    turns = {1: None, 3: "ROTATE_180", 6: "ROTATE_90", 8: "ROTATE_270"}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for path in (veri / "image_query").iterdir():
+        with Image.open(path) as image:
+            turn = turns[orientation]
+            stored = image.transpose(Image.Transpose[turn]) if turn else image.copy()
+        stored.save(path, exif=exif)
+    draw_pose(tiny_root, splits=["query"], overwrite=True, progress=False)
+    assert {p: p.read_bytes() for p in veri.glob("*_query/*/*.jpg")} == maps
 
 
 def test_draw_pose_refuses_to_replace_maps_unasked(tiny_root):

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pandas as pd
@@ -208,3 +209,73 @@ def test_placing_falls_back_from_link_to_copy(tmp_path, monkeypatch):
     assert place_file(source, tmp_path / "d") == "copy"
     assert (tmp_path / "d").read_text() == "x"
     shutil.rmtree(tmp_path)
+
+
+def test_a_source_that_would_be_replaced_is_refused(crops, tmp_path):
+    root = tmp_path / "root"
+    inside = root / "veri" / "crops"
+    inside.parent.mkdir(parents=True)
+    crops.rename(inside)
+    link, table = tmp_path / "link", root / "veri" / "table.csv"
+    link.symlink_to(inside)
+    table.write_text("name,pid\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    files = sorted(root.rglob("*"))
+    for overwrite in (False, True):
+        for images in (inside, link, root / "veri", tmp_path / "root" / ".." / "root" / "veri"):
+            with pytest.raises(ConfigError, match=r"--images .*veri.*choose another --root"):
+                prepare(images, root, pattern="{pid}_*.jpg", overwrite=overwrite)
+        with pytest.raises(
+            ConfigError, match=r"--csv .*table\.csv lies in the veri folder .*--root .*root:"
+        ):
+            prepare(elsewhere, root, csv=table, overwrite=overwrite)
+        with pytest.raises(ConfigError, match=r"makes, lies in --images .*--root outside of"):
+            prepare(root, root / "new", pattern="{pid}_*.jpg", overwrite=overwrite)
+    assert sorted(root.rglob("*")) == files
+
+
+def test_a_link_to_a_folder_elsewhere_is_not_deleted_either(crops, tmp_path):
+    """What is linked would live on, but the link itself would be gone."""
+    link = tmp_path / "root" / "veri" / "crops"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(crops)
+    with pytest.raises(ConfigError, match=r"--images .* lies in"):
+        prepare(link, tmp_path / "root", pattern="{pid}_*.jpg", overwrite=True)
+    assert link.is_symlink()
+
+
+def test_crops_that_are_links_into_the_target_are_refused(crops, tmp_path):
+    root, linked = tmp_path / "root", tmp_path / "linked"
+    prepare(crops, root, pattern="{pid}_{camid}_*.jpg")
+    linked.mkdir()
+    for image in (root / "veri" / "image_train").iterdir():
+        (linked / image.name).symlink_to(image)
+    files = sorted(root.rglob("*"))
+    with pytest.raises(ConfigError, match=r"--images has links into .*12 in all.*copy those"):
+        prepare(linked, root, pattern="{pid}_*.jpg", overwrite=True)
+    assert sorted(root.rglob("*")) == files
+    report = prepare(linked, tmp_path / "new", pattern="{pid}_*.jpg")
+    assert sum(report.images.values()) >= 12
+
+
+@pytest.mark.parametrize("column", ["pid", "camid", "color_id", "type_id"])
+@pytest.mark.parametrize("value", ["1" * 23, str(2**31)])
+def test_numbers_beyond_what_a_label_file_may_hold(crops, tmp_path, column, value):
+    row = {"name": CARS[0], "pid": "1", "camid": "1", "color_id": "1", "type_id": "1"}
+    pd.DataFrame([row | {column: value}]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=rf"{column} must be below 2147483648: (1{{23}}|2147|1\.1)"):
+        prepare(crops, tmp_path / "root", csv=tmp_path / "t.csv")
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.timeout(60)
+def test_what_is_no_file_among_the_crops(crops, tmp_path):
+    (crops / "folder_1_0.jpg").mkdir()
+    os.mkfifo(crops / "g_1_0.jpg")
+    (crops / "h_1_0.jpg").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"g_1_0\.jpg: is not a regular file.*, h_1_0\.jpg: is not"):
+        prepare(crops, tmp_path / "root", pattern="{pid}_{camid}_*.jpg")
+    report = prepare(crops, tmp_path / "root", pattern="{pid}_{camid}_*.jpg", skip_bad=True)
+    assert len(report.left_out) == 2
+    assert report.images == {"train": 12, "query": 6, "test": 12}

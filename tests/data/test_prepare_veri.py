@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ from mtn_core.data.layout import SPLITS
 from mtn_core.data.prepare import veri as module
 from mtn_core.data.prepare.labels import read_training_list, read_veri_xml
 from mtn_core.data.prepare.veri import prepare_veri
-from mtn_core.errors import DataError, RunFolderError
+from mtn_core.errors import ConfigError, DataError, RunFolderError
 
 ITEM = '<Item imageName="{}" vehicleID="{:04d}" cameraID="{}" colorID="{}" typeID="{}"{} />'
 
@@ -236,3 +237,77 @@ def test_the_published_files_have_the_official_counts(shared_data, tmp_path):
     frame, _ = load_labels(tmp_path / "veri" / "label_train.csv")
     first = frame.iloc[0]
     assert (first["pid"], first["color_id"], first["type_id"]) == (1, 1, 4)
+
+
+def snapshot(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_download_that_would_be_replaced_is_refused(download, tmp_path, overwrite):
+    download.rename(tmp_path / "veri")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "veri")
+    kept = snapshot(tmp_path / "veri")
+    deep = tmp_path / "veri" / "image_train"
+    for source in (tmp_path / "veri", link, tmp_path / "x" / ".." / "veri", deep):
+        with pytest.raises(
+            ConfigError, match=r"--download .* (is|lies in) .*choose another --root"
+        ):
+            prepare_veri(tmp_path, download=source, overwrite=overwrite, partial=True)
+    with pytest.raises(ConfigError, match=r"veri, which this command makes, lies in --download"):
+        prepare_veri(deep.parent, download=link, overwrite=overwrite)
+    assert snapshot(tmp_path / "veri") == kept
+
+
+def test_labels_that_would_be_replaced_are_refused(download, labels, tmp_path):
+    labels.rename(tmp_path / "veri")
+    kept = snapshot(tmp_path / "veri")
+    inside = tmp_path / "veri"
+    for options in (
+        {"download": download, "labels": inside},
+        {"labels": inside, "labels_only": True},
+        {"download": inside, "labels_only": True},
+    ):
+        with pytest.raises(ConfigError, match=r"--(labels|download) .* is .*it would delete"):
+            prepare_veri(tmp_path, overwrite=True, partial=True, **options)
+    assert snapshot(inside) == kept
+
+
+def test_a_download_of_links_into_the_target_is_refused(download, tmp_path):
+    root = tmp_path / "root"
+    prepare_veri(root, download=download, progress=False)
+    shutil.rmtree(download / "image_train")
+    (download / "image_train").symlink_to(root / "veri" / "image_train")
+    kept = snapshot(root)
+    with pytest.raises(ConfigError, match=r"--download has links into .*18 in all"):
+        prepare_veri(root, download=download, overwrite=True, progress=False)
+    assert snapshot(root) == kept
+
+
+def test_ids_of_23_digits_in_the_xml(download, tmp_path):
+    path = download / "train_label.xml"
+    path.write_text(path.read_text().replace('vehicleID="0003"', f'vehicleID="{10**22}"', 1))
+    with pytest.raises(DataError, match=r"train_label\.xml: ids of 2147483648 and more: 0003_c00"):
+        prepare_veri(tmp_path / "root", download=download, progress=False)
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("name", ["train-id-col-mod.txt", "name_query.txt"])
+def test_lists_that_are_no_text_are_named(download, tmp_path, name):
+    if name.startswith("train"):
+        (download / "train_label.xml").unlink()
+    (download / name).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=rf"{name} is not UTF-8 text"):
+        prepare_veri(tmp_path / "root", download=download, progress=False)
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.timeout(60)
+def test_label_files_that_are_pipes_or_folders_are_no_label_files(download, tmp_path):
+    for name in ("train_label.xml", "test_label.xml"):
+        (download / name).unlink()
+    os.mkfifo(download / "train_label.xml")
+    (download / "test_label.xml").mkdir()
+    with pytest.raises(DataError, match="no label files in"):
+        prepare_veri(tmp_path / "root", download=download, progress=False)

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mtn_core.errors import ConfigError, DataError
+from mtn_core.errors import ConfigError, DataError, RunFolderError
 from mtn_core.jobs.workbook import (
     PROFILES,
     NotebookError,
@@ -104,9 +104,17 @@ def test_a_failing_notebook_stops_the_run_is_kept_and_named(folder, tmp_path, sm
 def test_an_old_copy_is_not_taken_for_this_runs(folder, tmp_path, smoke_root):
     workbook(folder, tmp_path, smoke_root)
     write_notebook(folder / "01_first.ipynb", "raise RuntimeError('now it fails')")
-    with pytest.raises(NotebookError):
+    pages = tmp_path / "reports" / "smoke"
+    executed = tmp_path / "runs" / "smoke"
+    before = {p.name: p.read_bytes() for p in executed.rglob("*.ipynb")}
+    with pytest.raises(RunFolderError, match="already holds executed notebooks: 01_first"):
         workbook(folder, tmp_path, smoke_root)
-    assert not (tmp_path / "runs" / "smoke" / "notebooks" / "02_second.ipynb").exists()
+    assert {
+        p.name: p.read_bytes() for p in (tmp_path / "runs" / "smoke").rglob("*.ipynb")
+    } == before
+    with pytest.raises(NotebookError):
+        workbook(folder, tmp_path, smoke_root, overwrite=True)
+    assert "02_second.html" not in (pages / "index.html").read_text()
 
 
 def test_a_profile_without_data_says_what_to_do(folder, tmp_path):

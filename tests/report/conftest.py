@@ -10,12 +10,6 @@ from mtn_core.report import write_report
 
 
 @pytest.fixture(scope="session")
-def page(run_dir, tmp_path_factory):
-    """The report of the run; read-only for the tests."""
-    return write_report([run_dir], tmp_path_factory.mktemp("report") / "report.html")
-
-
-@pytest.fixture(scope="session")
 def comparison(run_dir, other_run_dir, tmp_path_factory):
     """The report of both runs; read-only for the tests."""
     out = tmp_path_factory.mktemp("report") / "comparison.html"

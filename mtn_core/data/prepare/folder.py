@@ -8,10 +8,15 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.data.images import read_image
-from mtn_core.data.labels import write_labels
+from mtn_core.data.labels import ID_LIMIT, write_labels
 from mtn_core.data.layout import IMAGE_SUFFIXES, SPLITS, label_path, split_folder
 from mtn_core.data.prepare.labels import no_keypoints
-from mtn_core.data.prepare.placing import place_file, refuse_full_root
+from mtn_core.data.prepare.placing import (
+    place_file,
+    refuse_full_root,
+    refuse_linked_sources,
+    refuse_overlap,
+)
 from mtn_core.errors import ConfigError, DataError, first_offenders
 from mtn_core.files import atomic_folder, write_text
 from mtn_core.progress import progress_bar
@@ -84,10 +89,12 @@ def prepare_folder(
         progress: Show a progress bar where there is a terminal.
 
     Raises:
-        ConfigError: Not exactly one of ``pattern`` and ``csv``, or an unusable pattern.
+        ConfigError: Not exactly one of ``pattern`` and ``csv``, an unusable pattern, or a source
+            that overlaps ``root/veri``.
         DataError: No images, or files that cannot be used.
         RunFolderError: ``root/veri`` holds something and ``overwrite`` is false.
     """
+    refuse_overlap(root, {"--images": images}, {"--csv": csv})
     refuse_full_root(root, overwrite=overwrite)
     if (pattern is None) == (csv is None):
         raise ConfigError("give exactly one of --pattern and --csv")
@@ -101,6 +108,7 @@ def prepare_folder(
         table, bad = _by_csv(images, Path(csv))
     else:
         table, bad = _by_pattern(images, pattern or "")
+    refuse_linked_sources(root, "--images", [images / name for name in table["name"]])
     bad += _unreadable(images, table, progress)
     if bad and not skip_bad:
         raise DataError(f"{first_offenders(bad)}; --skip_bad leaves them out. Nothing was written")
@@ -162,7 +170,12 @@ def _by_pattern(images: Path, pattern: str) -> tuple[pd.DataFrame, list[str]]:
     regex = pattern_to_regex(pattern)
     rows, bad = [], []
     for path in sorted(p for p in images.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
+        if path.is_dir():
+            continue
         name = path.relative_to(images).as_posix()
+        if not path.is_file():
+            bad.append(f"{name}: is not a regular file, or a link to nothing")
+            continue
         match = regex.fullmatch(name)
         if match:
             rows.append({"name": name, **match.groupdict()})
@@ -212,6 +225,11 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
             raise DataError(
                 f"{name} must be whole numbers: {first_offenders(values[wrong].tolist())}"
             )
+        large = numbers.abs() >= ID_LIMIT
+        if large.any():
+            raise DataError(
+                f"{name} must be below {ID_LIMIT}: {first_offenders(values[large].tolist())}"
+            )
         table[name] = numbers.fillna(default).astype(np.int64)
     beyond = (table["camid"] < 0) | (table[["color_id", "type_id"]] == 0).any(axis=1)
     beyond |= (table[["color_id", "type_id"]] < UNKNOWN).any(axis=1)
@@ -241,6 +259,9 @@ def _number_ids(pids: pd.Series) -> pd.Series:
     """Numbers stay as they are; names are numbered from 1 in sorted order."""
     texts = pids.astype(str)
     if texts.str.fullmatch(r"\d+").all():
+        beyond = [text for text in texts if len(text) > 20 or int(text) >= ID_LIMIT]
+        if beyond:
+            raise DataError(f"pid must be below {ID_LIMIT}: {first_offenders(beyond)}")
         return texts.astype(np.int64)
     order = {text: number for number, text in enumerate(sorted(set(texts)), start=1)}
     return texts.map(order).astype(np.int64)

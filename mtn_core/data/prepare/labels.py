@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.labels import LABEL_COLUMNS, camera_of, name_problem, read_labels
+from mtn_core.data.labels import ID_LIMIT, LABEL_COLUMNS, camera_of, name_problem, read_labels
 from mtn_core.errors import DataError, first_offenders
 from mtn_core.vehicle import NUM_KEYPOINTS, UNKNOWN
 
@@ -65,7 +65,7 @@ def read_training_list(path: Path) -> pd.DataFrame:
     """
     rows, bad = [], []
     pairs: dict[int, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         cells = line.split()
         if not cells:
             continue
@@ -85,6 +85,14 @@ def read_training_list(path: Path) -> pd.DataFrame:
     if bad:
         raise DataError(f"{path}: {first_offenders(bad)}")
     return _frame(rows, path)
+
+
+def read_text(path: Path) -> str:
+    """Content of a UTF-8 file; a DataError where it is something else."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error})") from error
 
 
 def read_label_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -118,6 +126,9 @@ def _parse(path: Path) -> ET.Element:
 
 
 def _frame(rows: list[tuple], path: Path) -> pd.DataFrame:
+    beyond = [row[0] for row in rows if max(map(abs, row[1:])) >= ID_LIMIT]
+    if beyond:
+        raise DataError(f"{path}: ids of {ID_LIMIT} and more: {first_offenders(beyond)}")
     frame = pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
     twice = frame.loc[frame["name"].duplicated(), "name"].tolist()
     if twice:

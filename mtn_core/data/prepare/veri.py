@@ -12,10 +12,16 @@ from mtn_core.data.layout import IMAGE_SUFFIXES, SPLITS, label_path, split_folde
 from mtn_core.data.prepare.labels import (
     no_keypoints,
     read_label_csv,
+    read_text,
     read_training_list,
     read_veri_xml,
 )
-from mtn_core.data.prepare.placing import place_file, refuse_full_root
+from mtn_core.data.prepare.placing import (
+    place_file,
+    refuse_full_root,
+    refuse_linked_sources,
+    refuse_overlap,
+)
 from mtn_core.errors import DataError, first_offenders
 from mtn_core.files import atomic_folder, write_text
 from mtn_core.progress import progress_bar
@@ -99,9 +105,14 @@ def prepare_veri(
         What was found; also written, in full, to ``veri/prepare_report.txt``.
 
     Raises:
+        ConfigError: A source overlaps ``root/veri``.
         DataError: Files missing or broken, or counts that are not official.
         RunFolderError: ``root/veri`` holds something and ``overwrite`` is false.
     """
+    given = {"--download": download}
+    refuse_overlap(
+        root, {} if labels_only else given, {"--labels": labels} | (given if labels_only else {})
+    )
     refuse_full_root(root, overwrite=overwrite)
     source = None if labels_only or download is None else Path(download)
     if source is None and not labels_only:
@@ -115,6 +126,8 @@ def prepare_veri(
     images: dict[str, list[str]] = {}
     if source is not None:
         tables, images = _match_images(source, tables, report)
+        named = [source / f"image_{split}" / name for split in images for name in images[split]]
+        refuse_linked_sources(root, "--download", named)
     for split, (frame, keypoints) in tables.items():
         report.images[split] = len(frame)
         report.ids[split] = frame["pid"].nunique()
@@ -210,8 +223,8 @@ def _disagreements(split: str, csv: pd.DataFrame, xml: pd.DataFrame) -> list[str
 def _query_names(folders: Sequence[Path]) -> set[str] | None:
     listing = _find(folders, "name_query.txt")
     if listing:
-        return set(listing.read_text(encoding="utf-8").split())
-    images = _find(folders, "image_query")
+        return set(read_text(listing).split())
+    images = next((f / "image_query" for f in folders if (f / "image_query").is_dir()), None)
     return {path.name for path in images.iterdir()} if images else None
 
 
@@ -263,4 +276,4 @@ def _place(
 
 
 def _find(folders: Sequence[Path], name: str) -> Path | None:
-    return next((f / name for f in folders if (f / name).exists()), None)
+    return next((f / name for f in folders if (f / name).is_file()), None)
