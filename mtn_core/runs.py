@@ -172,6 +172,22 @@ class RunFolder:
                 "or give --overwrite to write into it"
             )
 
+    def check_not_source(self, path: Path | None, what: str) -> None:
+        """Refuse to replace the run that holds what the work starts from.
+
+        Args:
+            path: File that is read.
+            what: What it is, for the message.
+
+        Raises:
+            RunFolderError: It lies among the checkpoints of this run.
+        """
+        if path is not None and path.resolve().is_relative_to(self.checkpoints.resolve()):
+            raise RunFolderError(
+                f"{what} {path} is one of the checkpoints of {self.path}, which would be replaced; "
+                "choose another folder for the new run"
+            )
+
     def check_no_results(self, *, overwrite: bool) -> None:
         """Refuse to replace results that are there.
 

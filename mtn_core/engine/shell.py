@@ -54,6 +54,7 @@ def train_into_run(
         config = run.read_resumed_config(config, from_data)
     elif device.is_main:
         run.check_free(overwrite=overwrite)
+        run.check_not_source(pre_ckpt_path, "--pre_ckpt_path")
     task = create_task(config)
     loop = TrainingLoop(task, task.config, run, device, echo, on_epoch)
     with contextlib.ExitStack() as stack:

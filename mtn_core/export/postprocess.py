@@ -95,7 +95,6 @@ def evaluate_results_into_run(
     with results_folder(out, config, device, context, overwrite=overwrite) as run:
         result = evaluate_results(result_dir, label_dir)
         result.save(run)
-    result.folder = Path(out)
     return result
 
 

@@ -159,6 +159,8 @@ def evaluate_into_run(
     if backend.rank:
         return compare(backend, evaluation, config.eval, num_workers=workers)
     own = RunFolder(out).trained(backend.provenance.get("config_sha256"))
+    if not own:
+        RunFolder(out).check_not_source(checkpoint, "checkpoint")
     context = {
         "command": command,
         "root": evaluation[0].split.root,
@@ -171,7 +173,6 @@ def evaluate_into_run(
     ) as run:
         result = compare(backend, evaluation, config.eval, num_workers=workers)
         result.save(run)
-    result.folder = Path(out)
     return result
 
 

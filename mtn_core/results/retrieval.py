@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 
-from mtn_core.errors import DataError, RunFolderError, first_line, first_offenders
+from mtn_core.config import validate
+from mtn_core.errors import ConfigError, DataError, RunFolderError, first_line, first_offenders
 from mtn_core.files import atomic_folder, atomic_path, write_json
 from mtn_core.metrics.attributes import AttributeAccuracy, attribute_accuracy
 from mtn_core.metrics.labels import separate_unknown_cameras
@@ -24,9 +26,14 @@ from mtn_core.runs import RunFolder
 from mtn_core.viewpoint import estimate_viewpoint
 
 __all__ = ["Embeddings", "RetrievalResult"]
+# What reports and tables read; the others are there for a person.
+_PER_QUERY_COLUMNS = (
+    *("name", "pid", "camid", "color_id", "type_id", "viewpoint", "confidence", "ap", "inp"),
+    *("num_matches", "num_ignored", "first_match_rank", "first_match_row", "top1_row", "top1_pid"),
+)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class RetrievalResult:
     """The numbers of one evaluation, and the table with a row per query.
 
@@ -156,12 +163,12 @@ class RetrievalResult:
     @cached_property
     def query(self) -> Embeddings:
         """Embeddings of the queries; read from the run folder when first used."""
-        return Embeddings.load(self._run().query_embeddings)
+        return self._load_embeddings(self._run().query_embeddings, "query")
 
     @cached_property
     def gallery(self) -> Embeddings:
         """Embeddings of the gallery; read from the run folder when first used."""
-        return Embeddings.load(self._run().gallery_embeddings)
+        return self._load_embeddings(self._run().gallery_embeddings, "gallery")
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -170,8 +177,7 @@ class RetrievalResult:
         Read from the run folder where they are saved, else made when first used.
         """
         if self.folder is not None and self._run().tables.is_dir():
-            files = sorted(self._run().tables.glob("*.parquet"))
-            return {file.stem: _read_parquet(file) for file in files}
+            return _read_tables(self._run())
         return make_tables(self.query, self.gallery, self.per_query, self.protocol["metric"])
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -198,6 +204,7 @@ class RetrievalResult:
                 "checkpoint_sha256": provenance.pop("checkpoint_sha256", None),
                 "config_sha256": provenance.pop("config_sha256", None),
                 "provenance": provenance,
+                "tables": sorted(self.tables),
             }
         )
 
@@ -229,30 +236,31 @@ class RetrievalResult:
                 f"{run.path} has no {run.results.name}: it is no run folder, or was not evaluated "
                 "yet (`mtn eval --out` writes one)"
             )
-        data = run.read_json(run.results)
         try:
-            provenance = {k: data[k] for k in ("checkpoint_sha256", "config_sha256") if data.get(k)}
-            return cls(
-                mAP=_number(data["mAP"]),
-                mINP=_number(data["mINP"]),
-                cmc=np.array([_number(v) for v in data["cmc"]]),
-                color=_read_accuracy(data, "color"),
-                type=_read_accuracy(data, "type"),
-                num_query=data["num_query"],
-                num_query_without_match=data["num_query_without_match"],
-                num_gallery=data["num_gallery"],
-                per_query=_read_parquet(run.per_query),
-                protocol=data["protocol"],
-                provenance=provenance | data["provenance"],
-                folder=run.path,
-            )
-        except DataError as error:
-            raise RunFolderError(f"{error}; evaluate again") from error
-        except (ValueError, KeyError, TypeError) as error:
+            saved = validate(SavedResults, run.read_json(run.results))
+            per_query = _read_per_query(run.per_query, saved.num_query)
+        except (ConfigError, DataError) as error:
             raise RunFolderError(
-                f"the results in {run.path} cannot be read ({type(error).__name__}: {error}); "
-                "evaluate again"
+                f"the results in {run.path} cannot be read ({error}); evaluate again"
             ) from error
+        hashes = {
+            "checkpoint_sha256": saved.checkpoint_sha256,
+            "config_sha256": saved.config_sha256,
+        }
+        return cls(
+            mAP=_number(saved.mAP),
+            mINP=_number(saved.mINP),
+            cmc=np.array([_number(v) for v in saved.cmc]),
+            color=saved.accuracy("color"),
+            type=saved.accuracy("type"),
+            num_query=saved.num_query,
+            num_query_without_match=saved.num_query_without_match,
+            num_gallery=saved.num_gallery,
+            per_query=per_query,
+            protocol=saved.protocol.model_dump(),
+            provenance={k: v for k, v in hashes.items() if v} | saved.provenance,
+            folder=run.path,
+        )
 
     def format_table(self) -> str:
         """The result table as the seed prints it, and what it leaves out."""
@@ -281,10 +289,88 @@ class RetrievalResult:
             )
         return "\n".join(lines)
 
+    def _load_embeddings(self, path: Path, which: str) -> Embeddings:
+        """Read a split's embeddings, which must be those that were evaluated."""
+        embeddings = Embeddings.load(path)
+        wanted = self.protocol.get(f"{which}_sha256")
+        if wanted is not None and _labels_hash(embeddings) != wanted:
+            raise DataError(
+                f"{path} is not what was evaluated: it has {len(embeddings)} images whose names or "
+                "ids are not those that results.json speaks of; evaluate again"
+            )
+        return embeddings
+
     def _run(self) -> RunFolder:
         if self.folder is None:
             raise RunFolderError("this result was neither made from embeddings nor loaded")
         return RunFolder(self.folder)
+
+
+class Protocol(BaseModel):
+    """How a result was measured; other keys are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    metric: Literal["euclidean", "cosine"]
+    max_rank: int = Field(ge=1)
+
+
+class SavedResults(BaseModel):
+    """What ``results.json`` must hold; other keys are not read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    mAP: float | None
+    mINP: float | None
+    cmc: list[float | None]
+    color_accuracy: float | None
+    type_accuracy: float | None
+    color_accuracy_seed_protocol: float | None
+    type_accuracy_seed_protocol: float | None
+    num_images_color_known: int = Field(ge=0)
+    num_images_color_unknown: int = Field(ge=0)
+    num_images_type_known: int = Field(ge=0)
+    num_images_type_unknown: int = Field(ge=0)
+    num_query: int = Field(ge=1)
+    num_query_without_match: int = Field(ge=0)
+    num_gallery: int = Field(ge=1)
+    protocol: Protocol
+    provenance: dict[str, Any] = {}
+    checkpoint_sha256: str | None = None
+    config_sha256: str | None = None
+    tables: list[str] | None = None
+
+    def accuracy(self, kind: str) -> AttributeAccuracy:
+        """Of ``color`` or ``type``."""
+        return AttributeAccuracy(
+            accuracy=_number(getattr(self, f"{kind}_accuracy")),
+            num_images=getattr(self, f"num_images_{kind}_known"),
+            seed_protocol=_number(getattr(self, f"{kind}_accuracy_seed_protocol")),
+            num_unknown=getattr(self, f"num_images_{kind}_unknown"),
+        )
+
+
+def _read_per_query(path: Path, num_query: int) -> pd.DataFrame:
+    table = _read_parquet(path)
+    missing = [name for name in _PER_QUERY_COLUMNS if name not in table.columns]
+    if missing:
+        raise DataError(f"{path} lacks the columns {first_offenders(missing)}")
+    if len(table) != num_query:
+        raise DataError(f"{path} has {len(table)} rows, results.json speaks of {num_query} queries")
+    return table
+
+
+def _read_tables(run: RunFolder) -> dict[str, pd.DataFrame]:
+    """The saved tables; one that is gone is an error, not a section that is left out."""
+    expected = run.read_json(run.results).get("tables")
+    files = {file.stem: file for file in sorted(run.tables.glob("*.parquet"))}
+    missing = sorted(set(expected) - files.keys()) if isinstance(expected, list) else []
+    if missing:
+        raise RunFolderError(
+            f"{run.tables} lacks {first_offenders([f'{name}.parquet' for name in missing])}; "
+            "evaluate again"
+        )
+    return {name: _read_parquet(file) for name, file in files.items()}
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -336,15 +422,6 @@ def _labels_hash(embeddings: Embeddings) -> str:
     for name in ("pids", "camids"):
         digest.update(getattr(embeddings, name).astype("<i8").tobytes())
     return digest.hexdigest()
-
-
-def _read_accuracy(data: Mapping[str, Any], kind: str) -> AttributeAccuracy:
-    return AttributeAccuracy(
-        accuracy=_number(data[f"{kind}_accuracy"]),
-        num_images=data[f"num_images_{kind}_known"],
-        seed_protocol=_number(data[f"{kind}_accuracy_seed_protocol"]),
-        num_unknown=data[f"num_images_{kind}_unknown"],
-    )
 
 
 def _number(value: float | None) -> float:

@@ -124,6 +124,20 @@ def test_an_evaluation_that_cannot_succeed(run, smoke_root, trained, own, change
     assert contents(run) == before
 
 
+def test_a_run_is_not_replaced_by_work_on_its_own_weights(run, smoke_root, capsys):
+    best = str(RunFolder(run).best_checkpoint)
+    before = contents(run)
+    arguments = ["--root", str(smoke_root), "--out", str(run), "--overwrite"]
+    assert main(["train", *arguments, *TINY, "--pre_ckpt_path", best]) == 1
+    assert "is one of the checkpoints of" in capsys.readouterr().err
+    assert contents(run) == before
+    (run / "config.yaml").write_text("recipe: other\n")
+    before = contents(run)
+    assert main(["eval", *arguments, "--ckpt_path", best]) == 1
+    assert "is one of the checkpoints of" in capsys.readouterr().err
+    assert contents(run) == before
+
+
 def test_an_evaluation_that_fails_in_the_middle(run, smoke_root, tmp_path, capsys):
     broken = shutil.copytree(smoke_root, tmp_path / "data")
     next((broken / "veri" / "image_test").iterdir()).write_bytes(b"\xff\xd8 no image")
