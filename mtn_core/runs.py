@@ -299,6 +299,16 @@ class RunFolder:
                 self._restore(had=True)
             shutil.rmtree(aside, ignore_errors=True)
             shutil.rmtree(beside, ignore_errors=True)
+            self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files of writes that were killed; see :mod:`mtn_core.files`."""
+        found = list(self.checkpoints.glob(".*"))
+        for entry in self.entries(*_REPLACED):
+            name = Path(entry.name)
+            found += self.path.glob(f".{name.stem}-{'[a-z0-9_]' * 8}{name.suffix}")
+        for path in found:
+            remove(path)
 
     @staticmethod
     def _move(source: Path, target: Path, entries: Sequence[_Entry]) -> bool:

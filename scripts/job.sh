@@ -102,7 +102,11 @@ print(sum(len(s["device"]) for s in json.load(open(sys.argv[1]))["server_list"])
     ;;
   eval)
     number DEVICE_ID "$3"
-    if [[ $target == Ascend ]]; then ckpt=$1 data=$2; else data=$1 ckpt=$2; fi
+    # The document has the two in either order: checkpoint first for Ascend, data first for GPU.
+    if [[ $target == Ascend ]]; then ckpt=$1 data=$2 first=checkpoint; else data=$1 ckpt=$2 first=data; fi
+    if [[ -f $data && -d $ckpt/veri ]]; then
+      usage "$data is a file and $ckpt a data folder; did you mean: bash scripts/$name $2 $1 $3 $4 ($first first here)"
+    fi
     out=()
     if [[ -n ${RUN_DIR:-} ]]; then out=(--out "$RUN_DIR"); fi
     logged "eval_$lower.log" "$PYTHON" "$REPOSITORY/scripts/eval.py" --ckpt_path "$ckpt" \

@@ -28,6 +28,9 @@ case $5 in
   n) maps=(--heatmapaware False --segmentaware False) ;;
   *) usage "HEATMAP_SEGMENT must be h, s, hs or n, got $5" ;;
 esac
+if [[ -f $2 && -d $3/veri ]]; then
+  usage "$2 is a file and $3 a data folder; did you mean: bash scripts/run_onnx_eval_$lower.sh $3 $2 $4 $5 (data first here)"
+fi
 read -r -a extra <<<"${EXTRA_ARGS:-}"
 if [[ -n ${RUN_DIR:-} ]]; then extra+=(--out "$RUN_DIR"); fi
 

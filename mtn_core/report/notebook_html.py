@@ -4,8 +4,11 @@ nbconvert renders the cells; the page around them is ours, because nbconvert's o
 scripts on a network (MathJax, require.js, mermaid). Formulas are shown as their TeX source.
 """
 
+import base64
+import mimetypes
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 from markupsafe import Markup
@@ -24,6 +27,11 @@ _DISPLAY_ORDER = [
     "text/latex",
     "text/plain",
 ]
+_PICTURE = re.compile(
+    r"""!\[[^\]]*\]\(\s*<?(?P<markdown>[^)\s>]+)[^)]*\)"""
+    r"""|<img\b[^>]*?\bsrc\s*=\s*["']?(?P<html>[^"'\s>]+)[^>]*>""",
+    re.IGNORECASE,
+)
 _SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.IGNORECASE | re.DOTALL)
 _REMOTE = re.compile(r"""\b(?:src|poster)\s*=\s*(["'])\s*(?:https?:)?//.*?\1""", re.IGNORECASE)
 
@@ -40,7 +48,7 @@ def notebook_to_html(ipynb: str | Path, html: str | Path, *, title: str | None =
         ``html`` as a path.
 
     Raises:
-        FileNotFoundError: The notebook is not there.
+        MissingFileError: The notebook is not there.
         DataError: The file is not a notebook.
     """
     ipynb, html = Path(ipynb), Path(html)
@@ -52,6 +60,7 @@ def notebook_to_html(ipynb: str | Path, html: str | Path, *, title: str | None =
         raise DataError(f"{ipynb} is not a Jupyter notebook: {error}") from error
     heading = _take_first_heading(notebook)
     _describe_pictures(notebook)
+    _embed_own_pictures(notebook, ipynb.resolve().parent)
     body, highlight_css = _render_cells(notebook)
     page = render_page(
         "notebook.html.j2",
@@ -73,7 +82,6 @@ def _render_cells(notebook: nbformat.NotebookNode) -> tuple[str, str]:
     config = Config()
     config.NbConvertBase.display_data_priority = _DISPLAY_ORDER
     exporter = HTMLExporter(config=config, template_name="basic")
-    exporter.embed_images = True
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     body, _ = exporter.from_notebook_node(notebook)
     body = _REMOTE.sub('data-removed="remote address"', _SCRIPT.sub("", body))
@@ -111,6 +119,33 @@ def _describe_pictures(notebook: nbformat.NotebookNode) -> None:
             for kind in ("image/png", "image/jpeg"):
                 if kind in output.get("data", {}):
                     output.metadata.setdefault(kind, {}).setdefault("alt", f"Figure: {heading}")
+
+
+def _embed_own_pictures(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Put local pictures into the page: those beside the notebook or in its run, and no others.
+
+    The page is made to be shown to others.
+    """
+    # Executed copies lie in RUN/notebooks.
+    allowed = [folder, folder.parent] if folder.name == "notebooks" else [folder]
+
+    def keep_or_name(match: re.Match[str]) -> str:
+        target = match["markdown"] or match["html"]
+        if re.match(r"(?:[a-z]+:)?//|data:|attachment:", target, re.IGNORECASE):
+            return match[0]
+        path = (folder / unquote(target)).resolve()
+        kind = mimetypes.guess_type(path.name)[0] or ""
+        inside = any(path.is_relative_to(place) for place in allowed)
+        if inside and path.is_file() and kind.startswith("image/"):
+            data = base64.b64encode(path.read_bytes()).decode()
+            return match[0].replace(target, f"data:{kind};base64,{data}")
+        if inside:
+            return match[0]
+        return f"(the picture {path.name} lies outside of the run and is not shown)"
+
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _PICTURE.sub(keep_or_name, cell.source)
 
 
 def _has_error(notebook: nbformat.NotebookNode) -> bool:

@@ -92,3 +92,35 @@ def test_markup_in_outputs_runs_no_script(notebook, visit, tmp_path):
     page = notebook_to_html(path, tmp_path / "b.html")
     title, shown = visit(page, "return [document.title, !!document.getElementById('it')];").result
     assert (title, shown) == ("b", True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "![x](../secret.png)",
+        "![x](/SECRET)",
+        '<img src="../../secret.png">',
+        "![x](a/../../secret.png)",
+    ],
+)
+def test_pictures_from_elsewhere_are_not_copied_into_the_page(tmp_path, source):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"\x89PNG precious")
+    notebook = new_notebook(cells=[new_markdown_cell(source.replace("/SECRET", str(secret)))])
+    nbformat.write(notebook, folder / "n.ipynb")
+    text = notebook_to_html(folder / "n.ipynb", tmp_path / "n.html").read_text()
+    assert "precious" not in text and base64.b64encode(b"\x89PNG precious").decode() not in text
+    assert "secret.png lies outside of the run" in text
+
+
+def test_a_picture_of_the_run_is_shown(tmp_path):
+    folder = tmp_path / "run" / "notebooks"
+    folder.mkdir(parents=True)
+    (tmp_path / "run" / "figures").mkdir()
+    (tmp_path / "run" / "figures" / "a.png").write_bytes(b"\x89PNG of the run")
+    notebook = new_notebook(cells=[new_markdown_cell("![x](../figures/a.png)")])
+    nbformat.write(notebook, folder / "n.ipynb")
+    text = notebook_to_html(folder / "n.ipynb", tmp_path / "n.html").read_text()
+    assert base64.b64encode(b"\x89PNG of the run").decode() in text
