@@ -1,5 +1,6 @@
 """Jobs of several processes, started by MindSpore's own launcher, msrun."""
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -159,6 +160,8 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
     except KeyboardInterrupt:
         _end_group(process)
         raise
+    finally:
+        _end_workers(log_dir)
 
 
 def failed_ranks(log_dir: Path) -> list[int]:
@@ -175,7 +178,7 @@ def failed_ranks(log_dir: Path) -> list[int]:
     for path in log_dir.glob("pid.[0-9]*"):
         # A process ends after it has left its word, so a missing process is looked at first.
         pid = path.read_text()  # empty while it is being written
-        gone = bool(pid) and not _is_alive(int(pid))
+        gone = bool(pid) and not is_alive(int(pid))
         if gone and not path.with_name(f"done{path.suffix}").exists():
             # Who died without a word is the cause, unless the launcher killed it.
             killed = blamed and pid not in blamed
@@ -183,7 +186,8 @@ def failed_ranks(log_dir: Path) -> list[int]:
     return sorted(failed, key=lambda rank: (failed[rank], rank))
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and that nobody waited for yet does not."""
     try:
         # A killed child that nobody waited for yet is a zombie: gone, but still listed.
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -217,6 +221,28 @@ def _explain(log_dir: Path, ranks: Sequence[int]) -> str:
         if log.is_file():
             lines += log.read_text(errors="replace").splitlines()[-15:]
     return "\n".join(lines)
+
+
+def _end_workers(log_dir: Path) -> None:
+    """End workers that outlive msrun: they would wait for a dead one, and write for a minute."""
+    left = [int(path.read_text() or 0) for path in log_dir.glob("pid.[0-9]*")]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        left = [pid for pid in left if _is_worker(pid)]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while any(map(_is_worker, left)) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether a process lives and is one of a job, not one that was given its number since."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"run_module.py" in command and is_alive(pid)
 
 
 def _end_group(process: subprocess.Popen) -> None:

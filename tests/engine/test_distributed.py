@@ -13,7 +13,7 @@ from distributed_job import embed, gradients, joint_batch
 
 from mtn_core.config import ModelConfig
 from mtn_core.errors import ConfigError
-from mtn_core.jobs.cluster import Cluster, failed_ranks, launch
+from mtn_core.jobs.cluster import Cluster, failed_ranks, is_alive, launch
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +58,9 @@ def test_a_worker_that_dies_ends_the_job_and_is_named(job, tmp_path, caplog, kin
     assert time.monotonic() - started < 60 + 30, "30 s for the processes to start"
     assert "rank 1 failed" in caplog.text
     assert words in caplog.text
+    pids = [int(path.read_text()) for path in (tmp_path / "logs").glob("pid.*")]
+    assert len(pids) == 2
+    assert not [pid for pid in pids if is_alive(pid)], "a worker was left behind"
 
 
 def test_the_cause_is_named_before_those_that_were_killed_for_it(tmp_path):
