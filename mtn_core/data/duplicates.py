@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mtn_core.data.images import refuse_irregular
+from mtn_core.data.images import open_image
 from mtn_core.data.split import Split
 from mtn_core.data.workers import num_workers_for
 
@@ -74,9 +74,7 @@ def _fingerprints(split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """``(N,) uint64`` hashes and ``(N, 1024) float32`` normalised thumbnails."""
 
     def read(row: int) -> tuple[int, np.ndarray]:
-        path = split.image_path(row)
-        refuse_irregular(path)
-        with Image.open(path) as image:
+        with open_image(split.image_path(row)) as image:
             image.draft("L", (2 * _THUMBNAIL, 2 * _THUMBNAIL))
             grey = image.convert("L")
             bits = imagehash.phash(grey).hash.ravel()

@@ -75,6 +75,24 @@ def refuse_irregular(path: str | Path) -> os.stat_result:
     return found
 
 
+def open_image(path: str | Path) -> Image.Image:
+    """Open a picture with Pillow, which decodes when it is asked for pixels.
+
+    For figures and thumbnails, which shrink while they decode; what is trained on is decoded whole.
+
+    Raises:
+        DataError: Not a regular file, or more than :data:`MAX_PIXELS` pixels by its header.
+        OSError: Absent, or not a picture that Pillow knows.
+    """
+    refuse_irregular(path)
+    image = Image.open(path)
+    problem = _too_large(*image.size)
+    if problem:
+        image.close()
+        raise DataError(f"{path} {problem}")
+    return image
+
+
 def max_pixels() -> int:
     """Most pixels of one picture: ``MTN_MAX_PIXELS`` where that is set, else :data:`MAX_PIXELS`.
 
@@ -207,7 +225,10 @@ def _problem(data: bytes) -> str | None:
             return "is a PNG without pixels"
     elif 0 in size:
         return f"is an image without pixels, or with a broken header ({len(data)} bytes)"
-    width, height = size
+    return _too_large(*size)
+
+
+def _too_large(width: int, height: int) -> str | None:
     if width * height > max_pixels():
         pixels = f"{width}x{height} = {width * height}" if width < 1 << 31 else "over 178 million"
         return (

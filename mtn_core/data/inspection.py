@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from mtn_core.data.images import refuse_irregular
+from mtn_core.data.images import open_image
 from mtn_core.data.layout import SPLITS
 from mtn_core.data.split import Split, load_split
 from mtn_core.data.workers import num_workers_for
@@ -77,9 +76,7 @@ def read_sizes(split: Split) -> np.ndarray:
     """``(N, 2) int64`` width and height of the crops, from their headers, upright."""
 
     def size_of(row: int) -> tuple[int, int]:
-        path = split.image_path(row)
-        refuse_irregular(path)
-        with Image.open(path) as image:
+        with open_image(split.image_path(row)) as image:
             width, height = image.size
             # EXIF orientations 5 to 8 lie on their side; decoding turns them upright.
             return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)

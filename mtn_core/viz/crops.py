@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mtn_core.data.images import open_image
+from mtn_core.errors import DataError
+
 _LOG = logging.getLogger(__name__)
 _PLACEHOLDER_SIZE = (96, 72)
-_UNREADABLE = (OSError, Image.DecompressionBombError, SyntaxError)
+_UNREADABLE = (OSError, DataError, Image.DecompressionBombError, SyntaxError)
 FOLDERS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
 FOLDERS["test"] = FOLDERS["gallery"]
 
@@ -73,7 +76,7 @@ def read_crop(path: str | Path, *, max_side: int | None = None) -> Image.Image:
 
 
 def _open_crop(path: Path, max_side: int | None) -> Image.Image:
-    with Image.open(path) as image:
+    with open_image(path) as image:
         if max_side:
             image.draft("RGB", (max_side * 2, max_side * 2))
         crop = image.convert("RGB")

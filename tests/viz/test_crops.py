@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +14,8 @@ def root(tmp_path):
     Image.new("RGB", (200, 100), (200, 10, 10)).save(folder / "good.jpg")
     (folder / "cut.jpg").write_bytes((folder / "good.jpg").read_bytes()[:300])
     (folder / "text.jpg").write_text("no picture")
+    os.mkfifo(folder / "pipe.jpg")
+    Image.new("1", (9000, 9000)).save(folder / "bomb.png")
     return tmp_path
 
 
@@ -24,7 +28,7 @@ def test_crop_is_read_and_shrunk(root):
     assert not crops.missing
 
 
-@pytest.mark.parametrize("name", ["absent.jpg", "cut.jpg", "text.jpg"])
+@pytest.mark.parametrize("name", ["absent.jpg", "cut.jpg", "text.jpg", "pipe.jpg", "bomb.png"])
 def test_unreadable_crop_becomes_a_placeholder_and_is_remembered(root, name):
     crops = CropSource(root)
     for _ in range(2):
