@@ -2,11 +2,14 @@
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,9 @@ from mtn_core.errors import DiskError, RunFolderError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_HIDDEN = ".mtn-partial-"
+_REPLACED = "replaced"
+_SETTLED_SECONDS = 5.0
 
 
 def refuse_existing(
@@ -71,38 +77,74 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     """Yield a temporary folder beside ``path``; rename it to ``path`` when the block succeeds.
 
     A folder that is there is renamed aside first and deleted last, so that at every moment one of
-    the two is whole.
+    the two is whole. What a killed process has left of its own writing here is removed, or put
+    back where it was killed between the two renames.
 
     Raises:
         RunFolderError: ``path`` is not empty, and ``overwrite`` is false.
     """
     path = Path(path)
+    _recover_folder(path)
     refuse_existing(path, overwrite=overwrite, remedy="folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
+    with _hidden_folder(path) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        replace_folder(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _replace_folder(temporary, path)
 
 
-def replace_folder(new: Path, path: Path) -> None:
+def _replace_folder(new: Path, path: Path) -> None:
     """Put the folder ``new`` in the place of ``path``, which may hold something."""
-    aside = None
-    if path.exists():
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-replaced-", dir=path.parent))
-        os.replace(path, aside / path.name)
+    with contextlib.ExitStack() as stack:
+        aside = None
+        if path.exists():
+            aside = stack.enter_context(_hidden_folder(path)) / _REPLACED
+            os.replace(path, aside)
+        try:
+            os.replace(new, path)
+        except OSError:
+            if aside is not None:
+                os.replace(aside, path)
+            raise
+
+
+@contextlib.contextmanager
+def _hidden_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path``, locked while this process lives, and removed after the block."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}{_HIDDEN}", dir=path.parent))
     try:
-        os.replace(new, path)
-    except OSError:
-        if aside is not None:
-            os.replace(aside / path.name, path)
-        raise
+        with _lock_folder(folder):
+            yield folder
     finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock_folder(folder: Path) -> Iterator[bool]:
+    """Whether the folder could be locked; the system drops the lock of a process that dies."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another has it, or the file system has no locks: then nothing is removed
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(handle)
+
+
+def _recover_folder(path: Path) -> None:
+    for folder in sorted(path.parent.glob(f".{glob.escape(path.name)}{_HIDDEN}*")):
+        # One that was made this moment may not have its lock yet.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime < _SETTLED_SECONDS:
+                continue
+            with _lock_folder(folder) as locked:
+                if not locked:
+                    continue
+                if (folder / _REPLACED).exists() and not path.exists():
+                    os.replace(folder / _REPLACED, path)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -53,6 +55,61 @@ def test_a_folder_appears_whole(tmp_path):
         atomic_folder(tmp_path / "maps"),
     ):
         pass
+
+
+_WRITER = """
+import os, sys, time
+from mtn_core import files
+def killed(*_): os.kill(os.getpid(), 9)
+target, moment = sys.argv[1:]
+with files.atomic_folder(target, overwrite=True) as folder:
+    (folder / "new").touch()
+    if moment == "writing": killed()
+    if moment == "alive": print("ready", flush=True); time.sleep(60)
+    real, calls = os.replace, []
+    def replace(old, new):
+        if calls: killed()
+        calls.append(old); real(old, new)
+    os.replace = replace
+"""
+
+
+@pytest.fixture
+def aged(monkeypatch):
+    monkeypatch.setattr("mtn_core.files._SETTLED_SECONDS", -1.0)
+
+
+@pytest.mark.parametrize("moment", ["writing", "between the renames"])
+def test_what_a_killed_process_left_is_brought_in_order(tmp_path, aged, moment):
+    target = tmp_path / "maps[1]"
+    target.mkdir()
+    (target / "old").touch()
+    done = subprocess.run([sys.executable, "-c", _WRITER, str(target), moment], check=False)
+    assert done.returncode == -9
+    assert len(list(tmp_path.glob(".maps*"))) == (1 if moment == "writing" else 2)
+    assert target.exists() == (moment == "writing")
+    with (
+        pytest.raises(FileExistsError, match="already holds files"),
+        atomic_folder(target),
+    ):
+        pass
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_folder_of_a_process_that_lives_is_left_alone(tmp_path, aged):
+    target = tmp_path / "maps"
+    command = [sys.executable, "-c", _WRITER, str(target), "alive"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"ready\n"
+        try:
+            with atomic_folder(target) as mine:
+                (mine / "mine").touch()
+            (left,) = tmp_path.glob(".maps*")
+            assert (left / "new").exists()
+        finally:
+            other.kill()
+    assert (target / "mine").exists()
 
 
 def test_sha256(tmp_path):
