@@ -30,6 +30,6 @@ if [[ -f $stamp && $(<"$stamp") == "$state" ]]; then
   exit 0
 fi
 echo "installing $lock into .venv (MindSpore and ONNX Runtime are large: about 1.1 GB)"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$lock"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 echo "$state" >"$stamp"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Rewrite requirements.txt and requirements-dev.txt, the exact versions for CPU, from pyproject.toml.
-# Needs pip-tools. MindSpore stays at 2.8.0: later releases run convolutions slowly on AVX-512
-# processors (see mtn_core/environment.py).
+# Rewrite requirements.txt and requirements-dev.txt from pyproject.toml: exact versions for CPU, with
+# the hashes of their files for every platform. Needs pip-tools and eight minutes. MindSpore stays
+# at 2.8.0: later releases run convolutions slowly on AVX-512 processors, see
+# mtn_core/environment.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 constraints=$(mktemp)
@@ -9,7 +10,7 @@ trap 'rm -f "$constraints"' EXIT
 echo "mindspore==2.8.0" >"$constraints"
 for extra in "" dev; do
   options=(--quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
-    --no-annotate --no-header --constraint "$constraints")
+    --no-annotate --no-header --generate-hashes --allow-unsafe --constraint "$constraints")
   output=requirements.txt
   if [[ -n $extra ]]; then
     options+=(--extra "$extra")
