@@ -10,9 +10,12 @@ import os
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mtn_core.errors import DiskError, RunFolderError
 
@@ -166,6 +169,18 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def write_npz(path: str | Path, arrays: dict[str, np.ndarray], *, compressed: bool = False) -> None:
+    """Write arrays as ``numpy.savez`` does, whole or not at all.
+
+    NumPy leaves its archive open when the disk is full, and Python then prints a traceback.
+    """
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
 def sha256_of(path: str | Path) -> str:
     """Hex SHA-256 of a file's content."""
     with open(path, "rb") as file:
@@ -177,12 +192,13 @@ def explain_full_disk(folder: str | Path) -> Iterator[None]:
     """Name the folder when writing into it fails for want of space or permission.
 
     Raises:
-        DiskError: In place of the bare OSError.
+        DiskError: In place of the bare OSError, or of one that names a file below a temporary name.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in _FULL + _FORBIDDEN:
+    except OSError as failed:
+        error = failed.__cause__ if isinstance(failed, DiskError) else failed
+        if not isinstance(error, OSError) or error.errno not in _FULL + _FORBIDDEN:
             raise
         raise DiskError(
             f"cannot write to {folder}: {error.strerror}; nothing was left half-written. Free "

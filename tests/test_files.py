@@ -5,9 +5,17 @@ import stat
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from mtn_core.files import atomic_folder, atomic_path, sha256_of, write_json, write_text
+from mtn_core.files import (
+    atomic_folder,
+    atomic_path,
+    sha256_of,
+    write_json,
+    write_npz,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -110,6 +118,14 @@ def test_the_folder_of_a_process_that_lives_is_left_alone(tmp_path, aged):
         finally:
             other.kill()
     assert (target / "mine").exists()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_are_written_as_numpy_writes_them(tmp_path, compressed):
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "names": np.array(["x", "yz"])}
+    write_npz(tmp_path / "ours.npz", arrays, compressed=compressed)
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "theirs.npz", **arrays)
+    assert sha256_of(tmp_path / "ours.npz") == sha256_of(tmp_path / "theirs.npz")
 
 
 def test_sha256(tmp_path):

@@ -14,7 +14,7 @@ from mtn_core.data.layout import MAP_KINDS, label_path
 from mtn_core.data.pose_maps import encode_maps, map_folder_name, write_map_files
 from mtn_core.data.split import Split
 from mtn_core.errors import DataError
-from mtn_core.files import atomic_path, sha256_of, write_json
+from mtn_core.files import atomic_path, sha256_of, write_json, write_npz
 from mtn_core.vehicle import NUM_KEYPOINTS
 
 _STATE_FILE = "state.json"
@@ -116,8 +116,7 @@ class MapStore:
     def commit(self, rows: np.ndarray, keypoints: np.ndarray) -> None:
         """Record that the maps of these rows are complete, with their keypoints."""
         path = self.folder / f"batch-{int(rows[0]):07d}.npz"
-        with atomic_path(path) as temporary:
-            np.savez(temporary, rows=rows.astype(np.int64), keypoints=keypoints)
+        write_npz(path, {"rows": rows.astype(np.int64), "keypoints": keypoints})
 
     def finish(self, *, progress: bool = True) -> None:
         """Put labels and maps in place; a call that is interrupted here is finished by the next.

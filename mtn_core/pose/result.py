@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.errors import RunFolderError
-from mtn_core.files import atomic_path, write_json, write_text
+from mtn_core.files import write_json, write_npz, write_text
 from mtn_core.pose.metrics import PoseErrors, format_pck_table, format_row, measure_errors
 from mtn_core.results.embeddings import load_arrays
 from mtn_core.runs import RunFolder
@@ -97,14 +97,13 @@ class PoseResult:
     def save(self, run: RunFolder | str | Path) -> None:
         """Write ``results.json``, the tables and the predictions; ``results.json`` last."""
         run = run if isinstance(run, RunFolder) else RunFolder(run)
-        with atomic_path(run.pose_predictions) as temporary:
-            np.savez_compressed(
-                temporary,
-                names=np.array(self.names),
-                keypoints=self.keypoints,
-                labels=self.labels,
-                sizes=self.sizes,
-            )
+        arrays = {
+            "names": np.array(self.names),
+            "keypoints": self.keypoints,
+            "labels": self.labels,
+            "sizes": self.sizes,
+        }
+        write_npz(run.pose_predictions, arrays, compressed=True)
         table = self.errors.by_keypoint(self.thresholds)
         write_text(run.per_keypoint, table.to_csv(index_label="keypoint"))
         write_text(run.per_image, self.errors.by_image(self.names).to_csv(index=False))

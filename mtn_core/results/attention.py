@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mtn_core.errors import DataError
-from mtn_core.files import atomic_path
+from mtn_core.files import write_npz
 from mtn_core.results.embeddings import load_arrays
 from mtn_core.runs import RunFolder
 
@@ -36,8 +36,7 @@ class AttentionMaps:
             stacked = [np.asarray(maps[row], dtype=np.float32) for row in rows]
             arrays[f"{name}_maps"] = np.stack(stacked) if rows else np.zeros((0, 1, 1), np.float32)
         path = RunFolder(run_dir).attention
-        with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
+        write_npz(path, arrays, compressed=True)
         return path
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtn_core.errors import DataError, MissingFileError, first_line
-from mtn_core.files import atomic_path
+from mtn_core.files import write_npz
 from mtn_core.metrics.attributes import predict_ids
 from mtn_core.metrics.distance import check_finite
 from mtn_core.vehicle import NUM_KEYPOINTS
@@ -110,8 +110,7 @@ class Embeddings:
 
     def save(self, path: str | Path) -> None:
         """Write everything to one ``.npz`` file, whole or not at all."""
-        with atomic_path(path) as temporary:
-            np.savez(temporary, **{f.name: getattr(self, f.name) for f in fields(self)})
+        write_npz(path, {f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":

@@ -186,6 +186,7 @@ def test_full_disk(tiny_export, smoke_root, tmp_path):
     )
     assert done.returncode == 1
     assert f"cannot write to {tmp_path / 'r'}: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "r").exists()
 
 
