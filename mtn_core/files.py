@@ -75,6 +75,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: Path, name: str) -> None:
+    """Remove what killed writes of ``name`` left in ``folder``; nobody may be writing there.
+
+    Args:
+        folder: Where :func:`atomic_path` or :func:`atomic_folder` wrote.
+        name: File or folder, or a pattern of several.
+    """
+    stem, suffix = Path(name).stem, Path(name).suffix
+    for left in folder.glob(f".{stem}-{'[a-z0-9_]' * 8}{suffix}"):
+        remove(left)
+    recover_folder(folder / name)
+
+
 @contextlib.contextmanager
 def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` when the block succeeds.
@@ -87,7 +100,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         RunFolderError: ``path`` is not empty, and ``overwrite`` is false.
     """
     path = Path(path)
-    _recover_folder(path)
+    recover_folder(path)
     refuse_existing(path, overwrite=overwrite, remedy="folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _hidden_folder(path) as temporary:
@@ -136,7 +149,8 @@ def _lock_folder(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _recover_folder(path: Path) -> None:
+def recover_folder(path: Path) -> None:
+    """Remove what killed calls of :func:`atomic_folder` left beside ``path``, or put it back."""
     for folder in sorted(path.parent.glob(f".{glob.escape(path.name)}{_HIDDEN}*")):
         # One that was made this moment may not have its lock yet.
         with contextlib.suppress(FileNotFoundError):

@@ -18,7 +18,7 @@ from filelock import SoftFileLock, Timeout
 
 from mtn_core.config import Config, Recipe, Schema, config_from_dict, to_yaml, with_overrides
 from mtn_core.errors import ConfigError, RunFolderError, first_line
-from mtn_core.files import remove, write_json, write_text
+from mtn_core.files import remove, remove_temporaries, write_json, write_text
 from mtn_core.strict_yaml import read_yaml
 
 # Keys of config.yaml that stand beside the sections of a recipe.
@@ -303,12 +303,10 @@ class RunFolder:
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files of writes that were killed; see :mod:`mtn_core.files`."""
-        found = list(self.checkpoints.glob(".*"))
-        for entry in self.entries(*_REPLACED):
-            name = Path(entry.name)
-            found += self.path.glob(f".{name.stem}-{'[a-z0-9_]' * 8}{name.suffix}")
-        for path in found:
+        for path in self.checkpoints.glob(".*"):
             remove(path)
+        for entry in self.entries(*_REPLACED):
+            remove_temporaries(self.path, entry.name)
 
     @staticmethod
     def _move(source: Path, target: Path, entries: Sequence[_Entry]) -> bool:

@@ -193,9 +193,11 @@ def test_results_that_were_never_finished_are_cleared_away(run):
     assert contents(run.path) == OLD | KEPT
 
 
-def test_temporary_files_of_a_killed_write_go_with_the_next_command(run):
+def test_temporary_files_of_a_killed_write_go_with_the_next_command(run, monkeypatch):
+    monkeypatch.setattr("mtn_core.files._SETTLED_SECONDS", -1.0)
     leftovers = {".results-ab12_xyz.json": "half", ".tables-0123abcd/x.parquet": "half"}
     leftovers |= {"ckpt/.epoch-001-abcd1234.ckpt": "half", "ckpt/.epoch-001-abcd1234.tmp": "half"}
+    leftovers |= {".tables.mtn-partial-0123abcd/x.parquet": "half"}
     fill(run.path, leftovers | {".hidden-notes.txt": "a person's", ".results.json": "kept"})
     run.check_free(overwrite=True)
     kept = {".hidden-notes.txt": "a person's", ".results.json": "kept"}

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mtn_core.errors import ConfigError, DeviceError
@@ -174,16 +174,20 @@ def failed_ranks(log_dir: Path) -> list[int]:
     failed = {int(p.suffix[1:]): p.stat().st_mtime for p in log_dir.glob("failed.[0-9]*")}
     log = log_dir / _MSRUN_LOG
     text = log.read_text("utf-8", "replace") if log.exists() else ""
-    blamed = re.findall(r"process (\d+) exit", text)
-    for path in log_dir.glob("pid.[0-9]*"):
+    blamed = set(map(int, re.findall(r"process (\d+) exit", text)))
+    for rank, pid in _local_pids(log_dir).items():
         # A process ends after it has left its word, so a missing process is looked at first.
-        pid = path.read_text()  # empty while it is being written
-        gone = bool(pid) and not is_alive(int(pid))
-        if gone and not path.with_name(f"done{path.suffix}").exists():
+        if not is_alive(pid) and not (log_dir / f"done.{rank}").exists():
             # Who died without a word is the cause, unless the launcher killed it.
             killed = blamed and pid not in blamed
-            failed.setdefault(int(path.suffix[1:]), math.inf if killed else 0.0)
+            failed.setdefault(rank, math.inf if killed else 0.0)
     return sorted(failed, key=lambda rank: (failed[rank], rank))
+
+
+def _local_pids(log_dir: Path) -> dict[int, int]:
+    """The process of every local rank that has said which it is."""
+    said = {int(p.suffix[1:]): p.read_text() for p in log_dir.glob("pid.[0-9]*")}
+    return {rank: int(text) for rank, text in said.items() if text}  # empty while it is written
 
 
 def is_alive(pid: int) -> bool:
@@ -225,15 +229,14 @@ def _explain(log_dir: Path, ranks: Sequence[int]) -> str:
 
 def _end_workers(log_dir: Path) -> None:
     """End workers that outlive msrun: they would wait for a dead one, and write for a minute."""
-    left = [int(path.read_text() or 0) for path in log_dir.glob("pid.[0-9]*")]
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        left = [pid for pid in left if _is_worker(pid)]
-        for pid in left:
+    pids = list(_local_pids(log_dir).values())
+
+    def send(number: int) -> None:
+        for pid in filter(_is_worker, pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while any(map(_is_worker, left)) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+
+    _end(send, lambda: any(map(_is_worker, pids)))
 
 
 def _is_worker(pid: int) -> bool:
@@ -246,11 +249,19 @@ def _is_worker(pid: int) -> bool:
 
 
 def _end_group(process: subprocess.Popen) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+    """End msrun and all that it started, where it still stands in its group."""
+
+    def send(number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        except ProcessLookupError:
-            return
+
+    _end(send, lambda: process.poll() is None)
+
+
+def _end(send: Callable[[int], None], runs: Callable[[], bool]) -> None:
+    """Ask politely, wait, and then do not ask."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        send(number)
         deadline = time.monotonic() + _GRACE_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
+        while runs() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)

@@ -109,9 +109,7 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: Names the unknown parameter and the declared ones.
     """
-    import papermill
-
-    declared = set(papermill.inspect_notebook(str(notebook)))
+    declared = declared_parameters(notebook)
     unknown = sorted(set(parameters) - declared)
     if unknown:
         raise ConfigError(

@@ -4,6 +4,8 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Normal, initializer
 
+from mtn_core.models.layers import convolution
+
 GROWTH_RATE = 32
 BOTTLENECK_WIDTH = 4
 BLOCK_LAYERS = (6, 12, 24, 16)
@@ -14,18 +16,6 @@ RGB_CHANNELS = 3
 EXTRA_CHANNEL_STD = 0.02
 
 
-def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride,
-        pad_mode="pad",
-        padding=kernel_size // 2,
-        weight_init=HeNormal(mode="fan_in", nonlinearity="relu"),
-    )
-
-
 class DenseLayer(nn.Cell):
     """BN-ReLU-conv1x1-BN-ReLU-conv3x3; its output is joined to its input."""
 
@@ -33,9 +23,9 @@ class DenseLayer(nn.Cell):
         super().__init__()
         width = BOTTLENECK_WIDTH * GROWTH_RATE
         self.norm1 = nn.BatchNorm2d(in_channels)
-        self.conv1 = _conv(in_channels, width, 1)
+        self.conv1 = convolution(in_channels, width, 1)
         self.norm2 = nn.BatchNorm2d(width)
-        self.conv2 = _conv(width, GROWTH_RATE, 3)
+        self.conv2 = convolution(width, GROWTH_RATE, 3)
         self.relu = nn.ReLU()
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
@@ -52,7 +42,7 @@ class Transition(nn.Cell):
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels)
         self.relu = nn.ReLU()
-        self.conv = _conv(in_channels, out_channels, 1)
+        self.conv = convolution(in_channels, out_channels, 1)
         self.pool = nn.AvgPool2d(2, 2) if stride == 2 else nn.Identity()
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
@@ -71,7 +61,7 @@ class DenseNet121(nn.Cell):
 
     def __init__(self, in_channels: int = RGB_CHANNELS, last_stride: int = 2):
         super().__init__()
-        self.conv0 = _conv(in_channels, STEM_CHANNELS, 7, stride=2)
+        self.conv0 = convolution(in_channels, STEM_CHANNELS, 7, stride=2)
         if in_channels > RGB_CHANNELS:
             self.conv0.weight.set_data(_stem_weight(in_channels))
         self.norm0 = nn.BatchNorm2d(STEM_CHANNELS)

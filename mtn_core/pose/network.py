@@ -6,8 +6,9 @@ only what MindSpore calls differently (batch norm).
 
 import mindspore as ms
 from mindspore import nn, ops
-from mindspore.common.initializer import HeNormal, Normal
+from mindspore.common.initializer import Normal
 
+from mtn_core.models.layers import convolution
 from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD
 from mtn_core.pose.config import PoseModelConfig
 
@@ -16,20 +17,11 @@ BOTTLENECK_EXPANSION = 4
 _HEAD_STD = 0.001
 
 
-def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride,
-        pad_mode="pad",
-        padding=kernel_size // 2,
-        weight_init=HeNormal(mode="fan_in", nonlinearity="relu"),
-    )
-
-
 def _conv_norm(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> list:
-    return [_conv(in_channels, out_channels, kernel_size, stride), nn.BatchNorm2d(out_channels)]
+    return [
+        convolution(in_channels, out_channels, kernel_size, stride),
+        nn.BatchNorm2d(out_channels),
+    ]
 
 
 class BasicBlock(nn.Cell):
