@@ -82,10 +82,10 @@ def remove_temporaries(folder: Path, name: str) -> None:
         folder: Where :func:`atomic_path` or :func:`atomic_folder` wrote.
         name: File or folder, or a pattern of several.
     """
-    stem, suffix = Path(name).stem, Path(name).suffix
-    for left in folder.glob(f".{stem}-{'[a-z0-9_]' * 8}{suffix}"):
+    path = folder / name
+    for left in path.parent.glob(f".{path.stem}-{'[a-z0-9_]' * 8}{path.suffix}"):
         remove(left)
-    recover_folder(folder / name)
+    recover_folder(path)
 
 
 @contextlib.contextmanager

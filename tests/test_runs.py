@@ -198,9 +198,10 @@ def test_temporary_files_of_a_killed_write_go_with_the_next_command(run, monkeyp
     leftovers = {".results-ab12_xyz.json": "half", ".tables-0123abcd/x.parquet": "half"}
     leftovers |= {"ckpt/.epoch-001-abcd1234.ckpt": "half", "ckpt/.epoch-001-abcd1234.tmp": "half"}
     leftovers |= {".tables.mtn-partial-0123abcd/x.parquet": "half"}
-    fill(run.path, leftovers | {".hidden-notes.txt": "a person's", ".results.json": "kept"})
-    run.check_free(overwrite=True)
     kept = {".hidden-notes.txt": "a person's", ".results.json": "kept"}
+    kept |= {".notes-archived": "a person's"}
+    fill(run.path, leftovers | kept)
+    run.check_free(overwrite=True)
     assert contents(run.path) == OLD | KEPT | kept
 
 
