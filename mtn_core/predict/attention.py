@@ -21,8 +21,7 @@ from mtn_core.data.split import Split, load_split
 from mtn_core.errors import DataError
 from mtn_core.models.checkpoint import Checkpoint, load_weights
 from mtn_core.models.multitask import MultiTaskNet
-from mtn_core.models.preprocess import InputStack
-from mtn_core.predict.mindspore import batch_inputs
+from mtn_core.predict.mindspore import BatchStack, batch_inputs
 from mtn_core.results import RetrievalResult
 from mtn_core.results.attention import AttentionMaps
 from mtn_core.results.ranking import Ranker, select_queries
@@ -35,15 +34,11 @@ class _Features(nn.Cell):
     def __init__(self, network: MultiTaskNet):
         super().__init__(auto_prefix=False)
         self.backbone = network.backbone
-        self.stack = InputStack(network.config)
-        self.use_heatmaps = network.config.heatmaps
-        self.use_segments = network.config.segments
+        self.stack = BatchStack(network.config)
 
     def construct(self, *inputs):
         """``image [, heatmaps] [, segments], keypoints`` -> ``(N, 1024, h, w)``."""
-        heatmaps = inputs[1] if self.use_heatmaps else None
-        segments = inputs[-2] if self.use_segments else None
-        return self.backbone(self.stack(inputs[0], heatmaps, segments))
+        return self.backbone(self.stack(*inputs))
 
 
 class _Score(nn.Cell):

@@ -21,21 +21,33 @@ def batch_inputs(batch: Mapping[str, np.ndarray], model: ModelConfig) -> list[np
     return [batch[key] for key in ("image", *used_maps(model), "keypoints")]
 
 
+class BatchStack(nn.Cell):
+    """The network's input stack of what :func:`batch_inputs` gives."""
+
+    def __init__(self, model: ModelConfig):
+        super().__init__(auto_prefix=False)
+        self.stack = InputStack(model)
+        self.use_heatmaps = model.heatmaps
+        self.use_segments = model.segments
+
+    def construct(self, *inputs):
+        """``image [, heatmaps] [, segments], keypoints`` -> ``(N, in_channels, S, S)``."""
+        heatmaps = inputs[1] if self.use_heatmaps else None
+        segments = inputs[-2] if self.use_segments else None
+        return self.stack(inputs[0], heatmaps, segments)
+
+
 class NetworkOnPixels(nn.Cell):
     """The network behind its input stack: takes what :func:`batch_inputs` gives."""
 
     def __init__(self, network: MultiTaskNet):
         super().__init__(auto_prefix=False)
         self.network = network
-        self.stack = InputStack(network.config)
-        self.use_heatmaps = network.config.heatmaps
-        self.use_segments = network.config.segments
+        self.stack = BatchStack(network.config)
 
     def construct(self, *inputs):
         """``image [, heatmaps] [, segments], keypoints`` -> the network's four outputs."""
-        heatmaps = inputs[1] if self.use_heatmaps else None
-        segments = inputs[-2] if self.use_segments else None
-        return self.network(self.stack(inputs[0], heatmaps, segments), inputs[-1])
+        return self.network(self.stack(*inputs), inputs[-1])
 
 
 class MindSporeBackend:

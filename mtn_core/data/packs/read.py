@@ -139,9 +139,9 @@ def open_pack(split: "Split", *, heatmaps: bool, segments: bool) -> PackedSource
         DataError: The pack is damaged.
     """
     folder = pack_folder(split.root, split.name)
-    if not (folder / MANIFEST_NAME).is_file():
+    manifest = _find_manifest(folder)
+    if manifest is None:
         return None
-    manifest = Manifest.load(folder)
     problem = _unusable(split, manifest, heatmaps=heatmaps, segments=segments)
     if problem:
         logger.warning(
@@ -164,9 +164,9 @@ def find_pack_problem(split: "Split") -> str | None:
         DataError: The pack is damaged.
     """
     folder = pack_folder(split.root, split.name)
-    if not (folder / MANIFEST_NAME).is_file():
+    manifest = _find_manifest(folder)
+    if manifest is None:
         return None
-    manifest = Manifest.load(folder)
     problem = _unusable(
         split,
         manifest,
@@ -176,6 +176,10 @@ def find_pack_problem(split: "Split") -> str | None:
     if problem is None:
         _check_shards(folder, manifest)
     return problem
+
+
+def _find_manifest(folder: Path) -> Manifest | None:
+    return Manifest.load(folder) if (folder / MANIFEST_NAME).is_file() else None
 
 
 def _unusable(split: "Split", manifest: Manifest, *, heatmaps: bool, segments: bool) -> str | None:
