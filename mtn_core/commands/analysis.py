@@ -41,6 +41,15 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     add_device(search)
     search.set_defaults(run=run_search)
 
+    track2 = subparsers.add_parser(
+        "track2", help="rankings of a run on CityFlow's official queries, for the challenge"
+    )
+    track2.add_argument("run_dir", type=Path, metavar="RUN", help="run folder with results")
+    track2.add_argument("--out", type=Path, required=True, metavar="track2.txt")
+    track2.add_argument("--root", type=Path, help="data root, by default the run's")
+    _add_overwrite(track2)
+    track2.set_defaults(run=run_track2)
+
 
 def _add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -133,3 +142,25 @@ def _write_search_page(result, args: argparse.Namespace) -> Path:
 
     crops = CropSource(args.root or RunFolder(args.run_dir).data_roots())
     return write_search_page(result, crops, args.out)
+
+
+def run_track2(args: argparse.Namespace) -> int:
+    """``mtn track2``."""
+    from mtn_core.data.prepare.writing import NAMES_NAME
+    from mtn_core.errors import DataError
+    from mtn_core.report.outputs import check_output
+    from mtn_core.results import RetrievalResult
+    from mtn_core.results.challenge import write_track2
+    from mtn_core.runs import RunFolder
+
+    check_output(args.out, is_own=lambda path: False, overwrite=args.overwrite)
+    result = RetrievalResult.load(args.run_dir)
+    roots = [args.root] if args.root else RunFolder(args.run_dir).data_roots()
+    names = [Path(root) / "veri" / NAMES_NAME for root in roots]
+    found = next((path for path in names if path.is_file()), None)
+    if found is None:
+        raise DataError(f"no {NAMES_NAME} in the data root of {args.run_dir}; give --root")
+    metric = result.protocol["metric"]
+    count = write_track2(args.out, result.query, result.gallery, found, metric=metric)
+    print(f"{args.out}: {count} lines of at most 100 images")
+    return 0

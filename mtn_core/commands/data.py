@@ -12,6 +12,7 @@ from mtn_core.commands.arguments import (
 )
 from mtn_core.config import MAX_SEED
 
+DATASETS = ("vehicleid", "veriwild", "vric", "cityflow", "vehiclex")
 SYNTH_SIZES = ("smoke", "demo", "bench")
 
 
@@ -23,6 +24,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     _register_draw_pose(subparsers)
     _register_prepare_veri(subparsers)
     _register_prepare(subparsers)
+    _register_prepare_dataset(subparsers)
 
 
 def _register_synth(subparsers) -> None:
@@ -94,6 +96,22 @@ def _register_prepare(subparsers) -> None:
     parser.add_argument("--skip_bad", action="store_true", help="leave unusable files out")
     _add_placing(parser)
     parser.set_defaults(run=run_prepare)
+
+
+def _register_prepare_dataset(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "prepare-dataset", help="bring VehicleID, VERI-Wild, VRIC, CityFlow or VehicleX in"
+    )
+    parser.add_argument("name", choices=DATASETS, help="data set; prepare-veri is for VeRi")
+    parser.add_argument("--download", type=Path, required=True, help="the data set's own folder")
+    add_root(parser)
+    parser.add_argument("--part", help="what to evaluate on, such as small or 800")
+    parser.add_argument(
+        "--seed", type=whole_number(0, MAX_SEED), default=0, help="of draws and local splits"
+    )
+    parser.add_argument("--partial", action="store_true", help="accept counts that differ")
+    _add_placing(parser)
+    parser.set_defaults(run=run_prepare_dataset)
 
 
 def _add_overwrite(parser: argparse.ArgumentParser) -> None:
@@ -199,6 +217,24 @@ def run_prepare(args: argparse.Namespace) -> int:
         test_share=args.test_share,
         seed=args.seed,
         skip_bad=args.skip_bad,
+        copy=args.copy,
+        overwrite=args.overwrite,
+    )
+    print(report.to_text(), end="")
+    return 0
+
+
+def run_prepare_dataset(args: argparse.Namespace) -> int:
+    """``mtn prepare-dataset``."""
+    from mtn_core.data.prepare.dataset import prepare_dataset
+
+    report = prepare_dataset(
+        args.name,
+        args.download,
+        args.root,
+        part=args.part,
+        seed=args.seed,
+        partial=args.partial,
         copy=args.copy,
         overwrite=args.overwrite,
     )

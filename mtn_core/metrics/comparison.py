@@ -12,6 +12,8 @@ from mtn_core.metrics.statistics import Interval, paired_difference
 
 # Results compare where these parts of their protocols agree; the CMC's length need not.
 COMPARED = {
+    "name": "the data set's protocol",
+    "ap_ranks": "the ranks that count in average precision",
     "ignored": "the gallery rows that are ignored",
     "ties": "the order of ties",
     "metric": "the distance",

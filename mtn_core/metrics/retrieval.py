@@ -3,7 +3,8 @@
 Protocol (VeRi, Market-1501): a gallery row with the query's identity *and* camera is ignored; the
 others are ordered by distance, equal distances by gallery position; a row with the query's identity
 is a true match. Average precision is the mean, over the true matches, of the precision at their
-ranks. A query without a true match counts in no average, and is reported.
+ranks. A query without a true match counts in no average, and is reported. Other rules are made of
+this one: cameras that all differ ignore nothing, ``ap_ranks`` looks at the nearest rows only.
 
 The rank of a true match is one more than the number of valid gallery rows before it, so ranks come
 from counting smaller distances, not from ordering the gallery.
@@ -89,6 +90,7 @@ def evaluate(
     *,
     metric: str = "euclidean",
     max_rank: int = 50,
+    ap_ranks: int | None = None,
 ) -> RetrievalMetrics:
     """Evaluate retrieval by the protocol of the module's first lines.
 
@@ -104,6 +106,7 @@ def evaluate(
         g_camids: ``(num_gallery,)``.
         metric: ``euclidean`` or ``cosine``.
         max_rank: Length of the CMC curve, at least 1.
+        ap_ranks: See :func:`evaluate_blocks`.
 
     Raises:
         DataError: Shapes that do not fit, empty sets, nan or infinity, an unknown metric.
@@ -114,7 +117,9 @@ def evaluate(
     """
     query, gallery = check_pair(query_embeddings, gallery_embeddings)
     distances = BlockDistances(query, gallery, metric)
-    return evaluate_blocks(distances, q_pids, g_pids, q_camids, g_camids, max_rank=max_rank)
+    return evaluate_blocks(
+        distances, q_pids, g_pids, q_camids, g_camids, max_rank=max_rank, ap_ranks=ap_ranks
+    )
 
 
 def evaluate_blocks(
@@ -125,6 +130,7 @@ def evaluate_blocks(
     g_camids: np.ndarray,
     *,
     max_rank: int = 50,
+    ap_ranks: int | None = None,
 ) -> RetrievalMetrics:
     """:func:`evaluate` for distances of any origin, such as re-ranked ones.
 
@@ -135,6 +141,8 @@ def evaluate_blocks(
         q_camids: ``(num_query,)`` integer cameras.
         g_camids: ``(num_gallery,)``.
         max_rank: Length of the CMC curve, at least 1.
+        ap_ranks: True matches beyond this rank add nothing to average precision, which is then the
+            mean over as many matches as could stand within it. None counts all.
 
     Raises:
         DataError: Labels of another length, or not whole numbers.
@@ -146,8 +154,11 @@ def evaluate_blocks(
         check_ids("q_camids", q_camids, num_query),
         check_ids("g_camids", g_camids, num_gallery),
     )
-    if isinstance(max_rank, bool) or not isinstance(max_rank, int | np.integer) or max_rank < 1:
-        raise DataError(f"`max_rank` must be a whole number, at least 1; got {max_rank!r}")
+    for name, value in (("max_rank", max_rank), ("ap_ranks", ap_ranks)):
+        if value is None and name == "ap_ranks":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise DataError(f"`{name}` must be a whole number, at least 1; got {value!r}")
     rows = _Rows(num_query)
     threads = num_workers()
     chunk = _CHUNK_BYTES // (num_gallery * distances.dtype.itemsize)
@@ -156,7 +167,9 @@ def evaluate_blocks(
         for start, block in distances.begun_blocks():
             todo = iter(range(0, len(block), chunk))
             work = [
-                pool.submit(_evaluate_chunks, distances, labels, rows, start, block, todo, chunk)
+                pool.submit(
+                    _evaluate_chunks, distances, labels, rows, ap_ranks, start, block, todo, chunk
+                )
                 for _ in range(threads)
             ]
             for worker in work:
@@ -183,6 +196,7 @@ def _evaluate_chunks(
     distances: KeyBlocks,
     labels: LabelPairs,
     out: _Rows,
+    ap_ranks: int | None,
     start: int,
     block: np.ndarray,
     todo: Iterator[int],
@@ -190,13 +204,15 @@ def _evaluate_chunks(
 ) -> None:
     scratch = np.empty((min(chunk, len(block)), block.shape[1]), block.dtype)
     for i in todo:
-        _evaluate_rows(distances, labels, out, start + i, block[i : i + chunk], scratch)
+        rows = block[i : i + chunk]
+        _evaluate_rows(distances, labels, out, ap_ranks, start + i, rows, scratch)
 
 
 def _evaluate_rows(
     distances: KeyBlocks,
     labels: LabelPairs,
     out: _Rows,
+    ap_ranks: int | None,
     start: int,
     keys: np.ndarray,
     scratch: np.ndarray,
@@ -223,7 +239,11 @@ def _evaluate_rows(
     begins = ends - counts
     hits = np.arange(1, len(row) + 1) - np.repeat(begins, counts)
     found = start + rows
-    out.ap[found] = np.add.reduceat(hits / ranks, begins) / counts
+    precisions, expected = hits / ranks, counts
+    if ap_ranks is not None:
+        precisions = np.where(ranks <= ap_ranks, precisions, 0.0)
+        expected = np.minimum(counts, ap_ranks)
+    out.ap[found] = np.add.reduceat(precisions, begins) / expected
     out.inp[found] = counts / ranks[ends - 1]
     out.first_match_rank[found] = ranks[begins]
     # Columns ascend within a row, so the first of the smallest keys is the first match.

@@ -178,7 +178,9 @@ def write_run_attention(
     roots = [Path(root)] if root is not None else RunFolder(run_dir).data_roots()
     if not roots:
         raise DataError(f"{run_dir} does not say where its images lie; give --root")
-    ranker = Ranker(result.query, result.gallery, metric=result.protocol["metric"])
+    ranker = Ranker(
+        result.query, result.gallery, metric=result.protocol["metric"], rule=result.rule
+    )
     chosen = [
         row
         for how in ("worst", "best")

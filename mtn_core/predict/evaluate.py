@@ -9,6 +9,8 @@ from typing import Any
 from mtn_core.config import Config, EvalConfig, ModelConfig, Recipe, config_from_dict
 from mtn_core.data.layout import GALLERY, label_path
 from mtn_core.data.leaks import find_shared_ids, find_shared_images
+from mtn_core.data.protocol import read_protocol
+from mtn_core.data.roles import count_roles, without_junk
 from mtn_core.data.source import Source, open_source
 from mtn_core.data.split import load_split
 from mtn_core.errors import ConfigError, DataError, first_offenders
@@ -36,8 +38,8 @@ def open_evaluation(root: str | Path, model: ModelConfig) -> Evaluation:
         DataError: Labels, images or maps are missing.
     """
     query, gallery = (
-        open_source(load_split(root, name), heatmaps=model.heatmaps, segments=model.segments)
-        for name in ("query", GALLERY)
+        open_source(split, heatmaps=model.heatmaps, segments=model.segments)
+        for split in (load_split(root, "query"), without_junk(load_split(root, GALLERY)))
     )
     _warn_of_leaks(Path(root), query, gallery)
     return query, gallery
@@ -115,13 +117,17 @@ def compare(
         )
         for source in evaluation
     )
-    return RetrievalResult.from_embeddings(
+    root = evaluation[0].split.root
+    result = RetrievalResult.from_embeddings(
         query,
         gallery,
         metric=settings.metric,
         max_rank=settings.max_rank,
+        rule=read_protocol(root),
         provenance=backend.provenance,
     )
+    result.protocol.update({f"num_{role}": n for role, n in count_roles(root).items()})
+    return result
 
 
 def evaluate_into_run(

@@ -80,7 +80,12 @@ def write_report(
     first = runs[0]
     store = ThumbnailStore(first.crops, max_bytes=max_picture_bytes)
     rankers = [
-        Ranker(run.result.query, run.result.gallery, metric=run.result.protocol["metric"])
+        Ranker(
+            run.result.query,
+            run.result.gallery,
+            metric=run.result.protocol["metric"],
+            rule=run.result.rule,
+        )
         for run in runs
     ]
     compared, differences = make_comparison_section(runs, rankers, store, top_k=top_k)

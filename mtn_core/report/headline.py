@@ -6,6 +6,7 @@ from mtn_core.report.sources import RunSource
 from mtn_core.report.tables import Cell, Column, Table, number_cell, percent_cell, text_cell
 from mtn_core.report.verdict import list_baselines
 from mtn_core.results import RetrievalResult
+from mtn_core.results.retrieval import format_fraction
 
 _RANKS = (1, 5, 10)
 
@@ -58,7 +59,21 @@ def make_headline_table(runs: Sequence[RunSource]) -> Table:
         "count every image once and unknown labels never. Queries without a true match count in no "
         "retrieval number."
     )
+    note = " ".join([note, *(_describe_draws(run) for run in runs if run.result.draws)])
     return Table("Headline numbers", columns, rows, sortable=False, note=note)
+
+
+def _describe_draws(run: RunSource) -> str:
+    draws = run.result.draws or {}
+    names = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5"}
+    figures = ", ".join(
+        f"{name} {format_fraction(draws[key]['mean'])} ± {format_fraction(draws[key]['std'])}"
+        for key, name in names.items()
+    )
+    return (
+        f"{run.name}: mean and standard deviation of the protocol's {draws['count']} draws, which "
+        f"is what is published: {figures}; everything else on this page is of the first draw."
+    )
 
 
 def collect_baselines(runs: Sequence[RunSource]) -> list[tuple[str, float]]:

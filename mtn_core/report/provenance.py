@@ -22,6 +22,7 @@ def describe_provenance(run: RunSource) -> list[tuple[str, str]]:
         ("Run folder", run.folder.name),
         ("Recipe", _text(config.get("recipe"))),
         ("Network input", _describe_input(model)),
+        ("Protocol", run.result.rule.to_text()),
         ("Distance", _text(protocol.get("metric"))),
         ("Seed", _text(_section(config, "train").get("seed", config.get("seed")))),
         ("Commit", _text(environment.get("git_commit"))),

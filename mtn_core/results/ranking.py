@@ -1,6 +1,6 @@
 """Which gallery images stand where for a query, and which queries to look at.
 
-Protocol as in :mod:`mtn_core.metrics.retrieval`: a gallery image of the query's vehicle from the
+VeRi's protocol, unless the data have another: a gallery image of the query's vehicle from the
 query's own camera is ignored; camera 0 is unknown and makes only the query's own image ignored.
 Ignored images have no rank.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.metrics.distance import BlockDistances, check_pair
-from mtn_core.metrics.labels import separate_unknown_cameras
+from mtn_core.metrics.protocol import VERI, EvaluationProtocol
 from mtn_core.results.embeddings import Embeddings
 
 Verdict = Literal["right", "wrong", "ignored"]
@@ -92,6 +92,7 @@ class Ranker:
         query: Query split.
         gallery: Gallery split.
         metric: ``euclidean`` or ``cosine``.
+        rule: The data set's protocol, see ``RetrievalResult.rule``.
         distances: For re-ranked lists: gives the ``(num_gallery,)`` distances of a query row;
             by default they are those of the embeddings.
 
@@ -105,12 +106,11 @@ class Ranker:
         gallery: Embeddings,
         *,
         metric: str = "euclidean",
+        rule: EvaluationProtocol = VERI,
         distances: Callable[[int], np.ndarray] | None = None,
     ):
         self.query, self.gallery = query, gallery
-        self._q_camids, self._g_camids = separate_unknown_cameras(
-            query.names, query.camids, gallery.names, gallery.camids
-        )
+        self._q_camids, self._g_camids = rule.separate_cameras(query, gallery)
         self._given = distances
         if distances is None:
             pair = check_pair(query.features, gallery.features)

@@ -18,7 +18,8 @@ from mtn_core.config import validate
 from mtn_core.errors import ConfigError, DataError, RunFolderError, first_line, first_offenders
 from mtn_core.files import atomic_folder, atomic_path, write_json
 from mtn_core.metrics.attributes import AttributeAccuracy, attribute_accuracy
-from mtn_core.metrics.labels import separate_unknown_cameras
+from mtn_core.metrics.draws import evaluate_draws
+from mtn_core.metrics.protocol import VERI, EvaluationProtocol
 from mtn_core.metrics.retrieval import evaluate
 from mtn_core.results.embeddings import Embeddings
 from mtn_core.results.tables import make_tables
@@ -49,6 +50,9 @@ class RetrievalResult:
         per_query: A row per query, see :meth:`from_embeddings`.
         protocol: How it was measured; results compare only where it is equal.
         provenance: Where it came from (checkpoint and config hashes, ...).
+        draws: Figures of a protocol that draws the gallery several times, see
+            :meth:`mtn_core.metrics.draws.DrawnResults.to_dict`; None of any other. All other
+            figures are then those of the first draw.
         folder: The run folder, where it was loaded from one.
     """
 
@@ -63,6 +67,7 @@ class RetrievalResult:
     per_query: pd.DataFrame
     protocol: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
+    draws: dict[str, Any] | None = None
     folder: Path | None = None
 
     @classmethod
@@ -73,6 +78,7 @@ class RetrievalResult:
         *,
         metric: str = "euclidean",
         max_rank: int = 50,
+        rule: EvaluationProtocol = VERI,
         provenance: Mapping[str, Any] | None = None,
     ) -> "RetrievalResult":
         """Evaluate ``query`` against ``gallery``.
@@ -87,12 +93,11 @@ class RetrievalResult:
             gallery: Embeddings of the gallery.
             metric: ``euclidean`` or ``cosine``.
             max_rank: Length of the CMC curve.
+            rule: The data set's own protocol.
             provenance: Kept in ``results.json``; put no times into it, or equal evaluations stop
                 giving equal files.
         """
-        q_camids, g_camids = separate_unknown_cameras(
-            query.names, query.camids, gallery.names, gallery.camids
-        )
+        q_camids, g_camids = rule.separate_cameras(query, gallery)
         metrics = evaluate(
             query.features,
             gallery.features,
@@ -102,6 +107,7 @@ class RetrievalResult:
             g_camids,
             metric=metric,
             max_rank=max_rank,
+            ap_ranks=rule.ap_ranks,
         )
         names = np.concatenate([query.names, gallery.names])
         color, type_ = (
@@ -123,7 +129,7 @@ class RetrievalResult:
             num_gallery=metrics.num_gallery,
             per_query=_per_query(query, gallery, metrics),
             protocol={
-                "ignored": "gallery rows with the query's vehicle and camera, and its own image",
+                **rule.to_dict(),
                 "ties": "gallery order",
                 "metric": metric,
                 "max_rank": int(max_rank),
@@ -131,9 +137,15 @@ class RetrievalResult:
                 "gallery_sha256": _labels_hash(gallery),
             },
             provenance=dict(provenance or {}),
+            draws=_evaluate_draws(query, gallery, rule, metric) if rule.draws else None,
         )
         result.__dict__.update(query=query, gallery=gallery)
         return result
+
+    @cached_property
+    def rule(self) -> EvaluationProtocol:
+        """The data set's protocol that it was measured by."""
+        return EvaluationProtocol.from_dict(self.protocol)
 
     @property
     def ap(self) -> np.ndarray:
@@ -178,7 +190,9 @@ class RetrievalResult:
         """
         if self.folder is not None and self._run().tables.is_dir():
             return _read_tables(self._run())
-        return make_tables(self.query, self.gallery, self.per_query, self.protocol["metric"])
+        return make_tables(
+            self.query, self.gallery, self.per_query, self.protocol["metric"], self.rule
+        )
 
     def to_json_dict(self) -> dict[str, Any]:
         """The content of ``results.json``; not-a-number is None."""
@@ -201,6 +215,7 @@ class RetrievalResult:
                 "num_images_type_known": self.type.num_images,
                 "num_images_type_unknown": self.type.num_unknown,
                 "protocol": self.protocol,
+                **({} if self.draws is None else {"draws": self.draws}),
                 "checkpoint_sha256": provenance.pop("checkpoint_sha256", None),
                 "config_sha256": provenance.pop("config_sha256", None),
                 "provenance": provenance,
@@ -259,6 +274,7 @@ class RetrievalResult:
             per_query=per_query,
             protocol=saved.protocol.model_dump(),
             provenance={k: v for k, v in hashes.items() if v} | saved.provenance,
+            draws=None if saved.draws is None else saved.draws.model_dump(),
             folder=run.path,
         )
 
@@ -287,6 +303,15 @@ class RetrievalResult:
                 f"{kind} accuracy, each image once: {format_fraction(value.accuracy)} of "
                 f"{value.num_images} images; unknown and not counted: {value.num_unknown}"
             )
+        roles = {role: self.protocol.get(f"num_{role}", 0) for role in ("distractor", "junk")}
+        if any(roles.values()):
+            lines.append(
+                f"Distractors in the gallery, never a match: {roles['distractor']}; junk images "
+                f"left out of it: {roles['junk']}"
+            )
+        if self.draws is not None:
+            lines += _format_draws(self.draws)
+        lines.append(f"Protocol: {self.rule.to_text()}")
         return "\n".join(lines)
 
     def _load_embeddings(self, path: Path, which: str) -> Embeddings:
@@ -313,6 +338,31 @@ class Protocol(BaseModel):
 
     metric: Literal["euclidean", "cosine"]
     max_rank: int = Field(ge=1)
+    name: str = Field(VERI.name, min_length=1, max_length=200)
+    ap_ranks: int | None = Field(None, ge=1, le=1_000_000)
+    draws: int = Field(0, ge=0, le=1000)
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+class DrawnFigure(BaseModel):
+    """Mean, standard deviation and values of a figure over several draws."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    mean: float
+    std: float
+    values: list[float]
+
+
+class SavedDraws(BaseModel):
+    """Figures of a protocol that draws the gallery several times."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    count: int = Field(ge=1)
+    mAP: DrawnFigure
+    rank1: DrawnFigure
+    rank5: DrawnFigure
 
 
 class SavedResults(BaseModel):
@@ -339,6 +389,7 @@ class SavedResults(BaseModel):
     checkpoint_sha256: str | None = None
     config_sha256: str | None = None
     tables: list[str] | None = None
+    draws: SavedDraws | None = None
 
     def accuracy(self, kind: str) -> AttributeAccuracy:
         """Of ``color`` or ``type``."""
@@ -414,6 +465,24 @@ def _per_query(query: Embeddings, gallery: Embeddings, metrics) -> pd.DataFrame:
             "top1_distance": metrics.nearest_distance,
         }
     )
+
+
+def _evaluate_draws(
+    query: Embeddings, gallery: Embeddings, rule: EvaluationProtocol, metric: str
+) -> dict[str, Any]:
+    pool = [np.concatenate([getattr(s, n) for s in (query, gallery)]) for n in ("features", "pids")]
+    return evaluate_draws(*pool, draws=rule.draws, seed=rule.seed, metric=metric).to_dict()
+
+
+def _format_draws(draws: Mapping[str, Any]) -> list[str]:
+    figures = (("mAP", "mAP"), ("Rank-1", "rank1"), ("Rank-5", "rank5"))
+    texts = [
+        f"{title} {format_fraction(draws[key]['mean'])} +- {format_fraction(draws[key]['std'])}"
+        for title, key in figures
+    ]
+    return [
+        f"Mean of {draws['count']} draws: {', '.join(texts)}; everything else here is of the first"
+    ]
 
 
 def _labels_hash(embeddings: Embeddings) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from mtn_core.metrics import mistakes
 from mtn_core.metrics.attributes import unique_rows
 from mtn_core.metrics.breakdown import by_group, by_pair, by_quantile, rank_hits
-from mtn_core.metrics.labels import separate_unknown_cameras
+from mtn_core.metrics.protocol import VERI, EvaluationProtocol
 from mtn_core.metrics.statistics import Interval, bootstrap_mean, bootstrap_means, intervals_table
 from mtn_core.metrics.verification import Verification, verify
 from mtn_core.results.embeddings import Embeddings
@@ -20,7 +20,11 @@ FALSE_ACCEPT_RATES = (1e-2, 1e-3, 1e-4)
 
 
 def make_tables(
-    query: Embeddings, gallery: Embeddings, per_query: pd.DataFrame, metric: str
+    query: Embeddings,
+    gallery: Embeddings,
+    per_query: pd.DataFrame,
+    metric: str,
+    rule: EvaluationProtocol = VERI,
 ) -> dict[str, pd.DataFrame]:
     """Break a retrieval result down.
 
@@ -29,6 +33,7 @@ def make_tables(
         gallery: Embeddings of the gallery.
         per_query: ``RetrievalResult.per_query`` of the two.
         metric: Distance that ``per_query`` was made with.
+        rule: The data set's protocol, likewise.
 
     Returns:
         DataFrames by name, empty where the data do not tell:
@@ -49,9 +54,7 @@ def make_tables(
         "g_pids": gallery.pids,
         "metric": metric,
     }
-    pair["q_camids"], pair["g_camids"] = separate_unknown_cameras(
-        query.names, query.camids, gallery.names, gallery.camids
-    )
+    pair["q_camids"], pair["g_camids"] = rule.separate_cameras(query, gallery)
     verification = verify(**pair)
     return {
         "intervals": intervals_table(measure_intervals(query, gallery, per_query)),
@@ -76,7 +79,7 @@ def make_tables(
         "verification": verification_table(verification),
         "verification_roc": verification.roc_frame(),
         "distance_histogram": verification.to_frame(),
-        "variants": compare_variants(query, gallery, metric),
+        "variants": compare_variants(query, gallery, metric, rule),
     }
 
 

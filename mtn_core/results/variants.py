@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.metrics.expansion import center_cameras, expand
-from mtn_core.metrics.labels import separate_unknown_cameras
+from mtn_core.metrics.protocol import VERI, EvaluationProtocol
 from mtn_core.metrics.rerank import rerank
 from mtn_core.metrics.retrieval import RetrievalMetrics, evaluate, evaluate_blocks
 from mtn_core.metrics.statistics import paired_difference
@@ -19,33 +19,39 @@ MAX_IMAGES = 40_000  # beyond, variants that compare the gallery with itself are
 PLAIN = "plain"
 
 
-def compare_variants(query: Embeddings, gallery: Embeddings, metric: str) -> pd.DataFrame:
+def compare_variants(
+    query: Embeddings, gallery: Embeddings, metric: str, rule: EvaluationProtocol = VERI
+) -> pd.DataFrame:
     """Evaluate every variant on the embeddings of a run.
 
     Args:
         query: Embeddings of the queries.
         gallery: Embeddings of the gallery.
         metric: ``euclidean`` or ``cosine``.
+        rule: The data set's protocol.
 
     Returns:
         A row per variant, the plain one first: variant, protocol (``image-to-image`` or
         ``image-to-track``), mAP, mINP, rank1, rank5, rank10, and, within the plain protocol,
         mAP_difference to the plain figure with the ends of its 95% interval, low and high.
     """
-    q_camids, g_camids = separate_unknown_cameras(
-        query.names, query.camids, gallery.names, gallery.camids
-    )
+    q_camids, g_camids = rule.separate_cameras(query, gallery)
+    ap_ranks = rule.ap_ranks
     ids = query.pids, gallery.pids, q_camids, g_camids
     q, g = query.features, gallery.features
-    plain = evaluate(q, g, *ids, metric=metric)
+    plain = evaluate(q, g, *ids, metric=metric, ap_ranks=ap_ranks)
     found = {PLAIN: plain}
     centred = center_cameras(q, g, query.camids, gallery.camids)
-    found["camera means taken away"] = evaluate(*centred, *ids, metric=metric)
-    found["query expansion"] = evaluate(expand(q, g, metric=metric), g, *ids, metric=metric)
+    found["camera means taken away"] = evaluate(*centred, *ids, metric=metric, ap_ranks=ap_ranks)
+    found["query expansion"] = evaluate(
+        expand(q, g, metric=metric), g, *ids, metric=metric, ap_ranks=ap_ranks
+    )
     if len(query) + len(gallery) <= MAX_IMAGES:
-        found["k-reciprocal re-ranking"] = evaluate_blocks(rerank(q, g, metric=metric), *ids)
+        found["k-reciprocal re-ranking"] = evaluate_blocks(
+            rerank(q, g, metric=metric), *ids, ap_ranks=ap_ranks
+        )
         found["camera means taken away, re-ranking"] = evaluate_blocks(
-            rerank(*centred, metric=metric), *ids
+            rerank(*centred, metric=metric), *ids, ap_ranks=ap_ranks
         )
     tracks = find_tracks(gallery.pids, g_camids, gallery.names)
     on_tracks = {

@@ -87,7 +87,9 @@ class RetrievalBrowser:
         self._rerank = rerank_by or self._rerank_reciprocal
         self._attention = attention
         self._keypoints = keypoint_overlay(result.query, result.gallery)
-        self._plain = Ranker(result.query, result.gallery, metric=result.protocol["metric"])
+        self._plain = Ranker(
+            result.query, result.gallery, metric=result.protocol["metric"], rule=result.rule
+        )
         self._reranked: Ranker | None = None
 
     def options(self, column: str) -> list[tuple[str, int | None]]:
@@ -120,7 +122,10 @@ class RetrievalBrowser:
             raise ValueError(f"re-ranking compares at most {MAX_IMAGES} images with each other")
         if self._reranked is None:
             self._reranked = Ranker(
-                self.result.query, self.result.gallery, distances=self._rerank()
+                self.result.query,
+                self.result.gallery,
+                rule=self.result.rule,
+                distances=self._rerank(),
             )
         return self._reranked.rank(row, top_k=state.top_k)
 

@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +17,8 @@ from mtn_core.data.pose_maps import (
     map_folder_name,
     write_map_files,
 )
+
+sys.path.insert(0, str(Path(__file__).parent))  # downloads
 
 NUM_TRAIN_IDS, NUM_TEST_IDS = 6, 3
 

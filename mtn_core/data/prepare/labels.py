@@ -27,9 +27,7 @@ def read_veri_xml(path: Path) -> tuple[pd.DataFrame, list[str]]:
     Raises:
         DataError: Not decodable, not XML, or an item without a name or a vehicle id.
     """
-    items = list(_parse(path).iter("Item"))
-    if not items:
-        raise DataError(f"{path} has no <Item> elements; expected VeRi's label file")
+    items = read_items(path)
     rows, bad, unknown = [], [], set()
     for number, item in enumerate(items, start=1):
         unknown |= set(item.attrib) - _KNOWN
@@ -53,6 +51,20 @@ def read_veri_xml(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise DataError(f"{path}: {first_offenders(bad)}")
     notes = [f"{path.name}: unknown attributes ignored: {sorted(unknown)}"] if unknown else []
     return _frame(rows, path), notes
+
+
+def read_items(path: Path) -> list[ET.Element]:
+    """The ``<Item>`` elements of a label file, in whatever encoding it declares.
+
+    Raises:
+        DataError: Absent, not decodable, not XML, or without items.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; is its folder the download's own?")
+    items = list(_parse(path).iter("Item"))
+    if not items:
+        raise DataError(f"{path} has no <Item> elements; expected a label file like VeRi's")
+    return items
 
 
 def read_training_list(path: Path) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Official downloads of vehicle data sets, each read into one table of images."""
