@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, overload
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, overload
 
 import yaml
 from pydantic import (
@@ -82,6 +82,8 @@ class DataConfig(Section):
     """Batches of ``ids_per_batch`` x ``images_per_id`` and what happens to a sample.
 
     ``flip``, ``translation`` and ``erasing`` are probabilities; ``color_jitter`` is a strength.
+    ``val_ids`` holds vehicles out of training, a share of them or those of a file: ``best`` is
+    chosen on them instead of on the test split.
     """
 
     ids_per_batch: int = Field(8, ge=2, le=4096)
@@ -92,6 +94,7 @@ class DataConfig(Section):
     erasing: float = Field(0.0, ge=0, le=1)
     color_jitter: float = Field(0.0, ge=0, le=1)
     weights: tuple[float, ...] | None = None
+    val_ids: Annotated[float, Field(gt=0, lt=1)] | str | None = None
 
     @property
     def batch_size(self) -> int:

@@ -30,6 +30,12 @@ def _register_train(subparsers) -> None:
     add_maps(parser)
     add_boolean(parser, "distribute", "one of several processes started by msrun", default=False)
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--val_ids",
+        metavar="SHARE|FILE",
+        help="choose best on training vehicles that are held out: a share of them such as 0.15, or "
+        "a file with an id in each line; same as --set data.val_ids=",
+    )
     parser.add_argument("--epochs", type=int, help="same as --set train.epochs=N")
     parser.add_argument("--seed", type=int, help="same as --set train.seed=N")
     _add_set(parser)
@@ -72,10 +78,18 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
         ("model.segments", args.segmentaware),
         ("train.epochs", getattr(args, "epochs", None)),
         ("train.seed", getattr(args, "seed", None)),
+        ("data.val_ids", _share_or_file(getattr(args, "val_ids", None))),
     ):
         if value is not None:
             overrides[key] = value
     return load_config(args.recipe, overrides | parse_overrides(args.set))
+
+
+def _share_or_file(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def run_train(args: argparse.Namespace) -> int:

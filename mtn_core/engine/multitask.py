@@ -11,6 +11,7 @@ from mindspore import nn
 
 from mtn_core.config import Config, with_overrides
 from mtn_core.convert.load import load_pretrained
+from mtn_core.data.holdout import hold_out
 from mtn_core.data.pipeline import TrainLoader
 from mtn_core.data.source import Source, open_source
 from mtn_core.data.split import Split, load_split, row_repeats
@@ -18,6 +19,7 @@ from mtn_core.device import Device
 from mtn_core.engine.shell import train_into_run
 from mtn_core.engine.task import Batch, Score
 from mtn_core.engine.train import Progress
+from mtn_core.errors import ConfigError
 from mtn_core.losses import LOSS_PARTS, MultiTaskLoss
 from mtn_core.models.checkpoint import MULTITASK
 from mtn_core.models.multitask import MultiTaskNet
@@ -168,10 +170,7 @@ def train(
         RunFolderError: ``out`` holds a run, or has none to resume.
         CheckpointError: Weights that do not fit.
     """
-    training = open_training(roots, config)
-    evaluation = None
-    if config.train.eval_every:
-        evaluation = open_evaluation(eval_root or roots[0], config.model)
+    training, evaluation = open_data(roots, config, eval_root)
     return train_into_run(
         lambda config: MultiTaskTask(config, training, evaluation, device, pre_ckpt_path),
         config,
@@ -185,6 +184,40 @@ def train(
         echo=echo,
         on_epoch=on_epoch,
     )
+
+
+def open_data(
+    roots: Sequence[Path], config: Config, eval_root: Path | None = None
+) -> tuple[Source, Evaluation | None]:
+    """What is trained on, and what ``best`` is chosen on.
+
+    That is query and gallery of the test, as is the habit on VeRi, or with ``data.val_ids``
+    vehicles that are held out of training, or nothing where ``train.eval_every`` is 0.
+
+    Raises:
+        DataError: The data is not what the run needs.
+        ConfigError: ``data.val_ids`` cannot be held out, or goes with ``eval_root``.
+    """
+    training = open_training(roots, config)
+    if config.data.val_ids is None:
+        if not config.train.eval_every:
+            return training, None
+        evaluation = open_evaluation(eval_root or roots[0], config.model)
+        logger.info(
+            "best is chosen on the test split of %s, as is the habit on VeRi; --val_ids 0.15 "
+            "chooses on held-out training vehicles",
+            eval_root or roots[0],
+        )
+        return training, evaluation
+    if eval_root is not None or not config.train.eval_every:
+        other = "--eval_root" if eval_root is not None else "train.eval_every=0"
+        raise ConfigError(f"data.val_ids chooses what is evaluated in training; leave {other} out")
+    parts = hold_out(training.split, config.data.val_ids, config.train.seed)
+    maps = {"heatmaps": config.model.heatmaps, "segments": config.model.segments}
+    rest, query, gallery = (open_source(part, **maps) for part in parts)
+    vehicles = gallery.split.frame["pid"].nunique()
+    logger.info("best is chosen on %d vehicles held out of training", vehicles)
+    return rest, (query, gallery)
 
 
 def open_training(roots: Sequence[Path], config: Config) -> Source:

@@ -117,16 +117,22 @@ def compare(
         )
         for source in evaluation
     )
-    root = evaluation[0].split.root
+    split = evaluation[0].split
+    root, rule = split.root, read_protocol(split.root)
+    held_out = split.name == "train"
+    if held_out:
+        # Its queries stand in its gallery, so there is nothing to draw.
+        rule = rule.model_copy(update={"name": "held-out training vehicles", "draws": 0})
     result = RetrievalResult.from_embeddings(
         query,
         gallery,
         metric=settings.metric,
         max_rank=settings.max_rank,
-        rule=read_protocol(root),
+        rule=rule,
         provenance=backend.provenance,
     )
-    result.protocol.update({f"num_{role}": n for role, n in count_roles(root).items()})
+    roles = {} if held_out else count_roles(root)
+    result.protocol.update({f"num_{role}": n for role, n in roles.items()})
     return result
 
 

@@ -470,8 +470,14 @@ def _per_query(query: Embeddings, gallery: Embeddings, metrics) -> pd.DataFrame:
 def _evaluate_draws(
     query: Embeddings, gallery: Embeddings, rule: EvaluationProtocol, metric: str
 ) -> dict[str, Any]:
-    pool = [np.concatenate([getattr(s, n) for s in (query, gallery)]) for n in ("features", "pids")]
-    return evaluate_draws(*pool, draws=rule.draws, seed=rule.seed, metric=metric).to_dict()
+    # Sorted by name, as they were when the first draw was put on disk: the same draw again.
+    order = np.argsort(np.concatenate([query.names, gallery.names]), kind="stable")
+    features, pids = (
+        np.concatenate([getattr(s, name) for s in (query, gallery)])[order]
+        for name in ("features", "pids")
+    )
+    drawn = evaluate_draws(features, pids, draws=rule.draws, seed=rule.seed, metric=metric)
+    return drawn.to_dict()
 
 
 def _format_draws(draws: Mapping[str, Any]) -> list[str]:
