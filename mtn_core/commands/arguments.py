@@ -49,9 +49,10 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 positive = whole_number(1)
 
 
-def add_splits(parser: argparse.ArgumentParser) -> None:
-    """Add ``--splits``: some of train, query and test."""
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
+def add_splits(parser: argparse.ArgumentParser, *, all_by_default: bool = True) -> None:
+    """Add ``--splits``: some of train, query and test; by default all, or None."""
+    default = list(SPLITS) if all_by_default else None
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=default)
 
 
 def add_batch_size(parser: argparse.ArgumentParser, default: int = 32) -> None:

@@ -42,7 +42,7 @@ def _register_check(subparsers) -> None:
     add_root(parser)
     for flag, what in (("heatmapaware", "heatmaps"), ("segmentaware", "segments")):
         add_boolean(parser, flag, f"demand {what} (default: check them where their folder is)")
-    add_splits(parser)
+    add_splits(parser, all_by_default=False)
     parser.add_argument("--fast", action="store_true", help="do not open images and maps")
     parser.set_defaults(run=run_check)
 
@@ -89,7 +89,24 @@ def _register_prepare(subparsers) -> None:
         "--pattern", help="such as '{pid}_c{camid}_*.jpg' or '{pid}/*.png', below --images"
     )
     source.add_argument(
-        "--csv", type=Path, help="table with name, pid and any of camid, color_id, type_id, split"
+        "--regex", help=r"a regular expression instead: '(?P<pid>\w+)_(?P<camid>\d+)\.png'"
+    )
+    source.add_argument(
+        "--csv",
+        type=Path,
+        help="table with name, pid and any of camid, color_id, type_id, split, track, role",
+    )
+    source.add_argument(
+        "--boxes", type=Path, help="CVAT's XML or COCO's JSON; --images are then frames"
+    )
+    parser.add_argument(
+        "--margin", type=float, default=0.05, help="around boxes, as a share of them (0.05)"
+    )
+    parser.add_argument(
+        "--junk_ids", nargs="*", default=["-1"], help="ids of images that no ranking knows (-1)"
+    )
+    parser.add_argument(
+        "--distractor_ids", nargs="*", default=["0000"], help="ids that match nothing (0000)"
     )
     parser.add_argument("--test_share", type=float, default=0.5, help="share of ids to test with")
     parser.add_argument("--seed", type=whole_number(0, MAX_SEED), default=0)
@@ -213,7 +230,12 @@ def run_prepare(args: argparse.Namespace) -> int:
         args.images,
         args.root,
         pattern=args.pattern,
+        regex=args.regex,
         csv=args.csv,
+        boxes=args.boxes,
+        margin=args.margin,
+        junk_ids=args.junk_ids,
+        distractor_ids=args.distractor_ids,
         test_share=args.test_share,
         seed=args.seed,
         skip_bad=args.skip_bad,

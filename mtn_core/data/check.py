@@ -30,6 +30,11 @@ from mtn_core.data.turned import find_turned_problems
 from mtn_core.errors import DataError, first_offenders
 from mtn_core.vehicle import COLOR_NAMES, TYPE_NAMES
 
+_USE_WITHOUT = {
+    True: "for evaluation only",
+    False: "for training only; train with train.eval_every=0, data.val_ids or --eval_root",
+}
+
 
 @dataclass(eq=False)
 class CheckReport:
@@ -72,7 +77,7 @@ def check_dataset(
     *,
     heatmaps: bool | None = None,
     segments: bool | None = None,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] | None = None,
     decode: bool = True,
 ) -> CheckReport:
     """Check a data set in the VeRi layout; every problem is listed, none raises.
@@ -81,7 +86,7 @@ def check_dataset(
         root: The folder that holds ``veri/``.
         heatmaps: Whether heatmaps are needed; None checks them where their folder exists.
         segments: Likewise for segments.
-        splits: The splits to check.
+        splits: The splits to check, which must be there; by default those that are there.
         decode: Open every image and map, strictly: a file that would be read, but was repaired for
             it, is a problem, too. Otherwise only their presence is checked.
 
@@ -94,6 +99,12 @@ def check_dataset(
     if not veri.is_dir():
         report.problems.append(Problem(veri, "folder is missing; --root must hold veri/"))
         return report
+    if splits is None:
+        absent = [s for s in SPLITS if not _begun(root, s)]
+        splits = [s for s in SPLITS if s not in absent] or SPLITS
+        if absent and len(absent) < len(SPLITS):
+            what = f"no {', '.join(absent)}: {_USE_WITHOUT[absent == ['train']]}"
+            report.notes.append(Problem(veri, what))
     labels: dict[str, Labels] = {}
     with StrictDecoder() as decoder:
         for split in splits:
@@ -115,6 +126,10 @@ def check_dataset(
                 _check_pack(root, split, report)
     _check_across(root, labels, report)
     return report
+
+
+def _begun(root: str | Path, split: str) -> bool:
+    return label_path(root, split).exists() or split_folder(root, "image", split).exists()
 
 
 def _check_labels(root: str | Path, split: str, report: CheckReport) -> Labels | None:

@@ -69,7 +69,7 @@ def test_unusable_files(split, tmp_path, text, message):
 
 
 def test_a_file_that_is_none_and_one_for_two_roots(split, tmp_path):
-    with pytest.raises(ConfigError, match="share such as 0.15, or a file"):
+    with pytest.raises(ConfigError, match="or a file with a vehicle id"):
         hold_out(split, str(tmp_path / "absent"), 0)
     other = split_of(ROWS, tmp_path / "other")
     with pytest.raises(ConfigError, match="one --root"):

@@ -1,55 +1,36 @@
 """Any folder of vehicle crops into the layout: names by a pattern, or labels by a CSV."""
 
-import re
-from dataclasses import dataclass, field
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mtn_core.data.images import read_image
-from mtn_core.data.labels import ID_LIMIT, write_labels
-from mtn_core.data.layout import IMAGE_SUFFIXES, SPLITS, label_path, split_folder
-from mtn_core.data.prepare.labels import no_keypoints
+from mtn_core.data.prepare.boxes import cut_boxes, read_boxes
+from mtn_core.data.prepare.naming import number_names, splits_of
 from mtn_core.data.prepare.placing import (
-    place_file,
     refuse_full_root,
     refuse_linked_sources,
     refuse_overlap,
 )
+from mtn_core.data.prepare.sources import (
+    check_regex,
+    pattern_to_regex,
+    rows_by_csv,
+    rows_by_name,
+    with_reasons,
+)
+from mtn_core.data.prepare.writing import LayoutReport, table_of, write_layout
 from mtn_core.errors import ConfigError, DataError, first_offenders
-from mtn_core.files import atomic_folder, write_text
 from mtn_core.progress import progress_bar
-from mtn_core.vehicle import UNKNOWN
 
-_FIELDS = ("pid", "camid", "color_id", "type_id", "split")
-_INTEGER_FIELDS = ("camid", "color_id", "type_id")
-_TOKEN = re.compile(r"\{(\w+)\}|\*")
-
-
-@dataclass(eq=False)
-class PrepareReport:
-    """What :func:`prepare_folder` made.
-
-    Attributes:
-        images: Rows written, by split.
-        ids: Vehicles, by split.
-        left_out: Files that were not used, and why.
-        notes: What a person should know.
-    """
-
-    images: dict[str, int] = field(default_factory=dict)
-    ids: dict[str, int] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def to_text(self) -> str:
-        """Lines for a person."""
-        lines = [f"{s}: {self.images[s]} images, {self.ids[s]} ids" for s in self.images]
-        lines += [f"note: {note}" for note in self.notes]
-        if self.left_out:
-            lines.append(f"left out: {first_offenders(self.left_out)}")
-        return "\n".join(lines) + "\n"
+JUNK_IDS = ("-1",)
+DISTRACTOR_IDS = ("0000",)
+MARGIN = 0.05
 
 
 def prepare_folder(
@@ -57,14 +38,19 @@ def prepare_folder(
     root: str | Path,
     *,
     pattern: str | None = None,
+    regex: str | None = None,
     csv: str | Path | None = None,
+    boxes: str | Path | None = None,
+    margin: float = MARGIN,
+    junk_ids: Sequence[str] = JUNK_IDS,
+    distractor_ids: Sequence[str] = DISTRACTOR_IDS,
     test_share: float = 0.5,
     seed: int = 0,
     skip_bad: bool = False,
     copy: bool = False,
     overwrite: bool = False,
     progress: bool = True,
-) -> PrepareReport:
+) -> LayoutReport:
     """Make the layout of a folder of crops.
 
     Where neither pattern nor CSV gives a split, a share of the ids with two images or more goes to
@@ -72,15 +58,23 @@ def prepare_folder(
     stand in the gallery, too, where their own camera is ignored. Of an id without cameras one image
     is the query and stands in the query alone, for nothing would be ignored.
 
-    Images get names of the layout; ``veri/names.csv`` says which is which. There are no keypoints.
+    Images get names of the layout; ``veri/names.csv`` says which is which, and what vehicles and
+    cameras were called. There are no keypoints.
 
     Args:
         images: Folder with the crops, also in subfolders.
         root: Where ``veri/`` is made.
         pattern: Such as ``{pid}_c{camid}_*.jpg`` or ``{pid}/*.png``, matched against the path below
-            ``images``; fields ``pid``, ``camid``, ``color_id``, ``type_id``, ``split``.
-        csv: Table with a header: ``name, pid`` and any of ``camid, color_id, type_id, split``;
-            ``name`` is the path below ``images``.
+            ``images``; fields as in
+            :data:`mtn_core.data.prepare.sources.FIELDS`.
+        regex: A regular expression instead, with groups of these names.
+        csv: Table with a header: ``name, pid`` and any other field; ``name`` is the path below
+            ``images``. An image may be query and gallery (``query+test``).
+        boxes: CVAT's XML or COCO's JSON instead; ``images`` are then frames, and crops are cut out of
+            them.
+        margin: Around boxes, as a share of their width and height.
+        junk_ids: Vehicle ids of images that stand in no ranking.
+        distractor_ids: Vehicle ids of images that stand in the gallery and match nothing.
         test_share: Share of the ids for the test, 0..1.
         seed: Of that choice.
         skip_bad: Leave out files that cannot be read or do not match, instead of failing.
@@ -89,205 +83,156 @@ def prepare_folder(
         progress: Show a progress bar where there is a terminal.
 
     Raises:
-        ConfigError: Not exactly one of ``pattern`` and ``csv``, an unusable pattern, or a source
-            that overlaps ``root/veri``.
+        ConfigError: Not exactly one of ``pattern``, ``regex`` and ``csv``, an unusable one, or a
+            source that overlaps ``root/veri``.
         DataError: No images, or files that cannot be used.
         RunFolderError: ``root/veri`` holds something and ``overwrite`` is false.
     """
-    refuse_overlap(root, {"--images": images}, {"--csv": csv})
+    refuse_overlap(root, {"--images": images}, {"--csv": csv, "--boxes": boxes})
     refuse_full_root(root, overwrite=overwrite)
-    if (pattern is None) == (csv is None):
-        raise ConfigError("give exactly one of --pattern and --csv")
+    if sum(given is not None for given in (pattern, regex, csv, boxes)) != 1:
+        raise ConfigError("give exactly one of --pattern, --regex, --csv and --boxes")
     if not 0 <= test_share <= 1:
         raise ConfigError(f"--test_share must be 0..1; got {test_share}")
+    options: dict[str, Any] = {
+        "junk_ids": junk_ids,
+        "distractor_ids": distractor_ids,
+        "test_share": test_share,
+        "seed": seed,
+        "skip_bad": skip_bad,
+        "overwrite": overwrite,
+        "progress": progress,
+    }
     images = Path(images)
     if not images.is_dir():
-        raise DataError(f"folder {images} does not exist")
-    report = PrepareReport()
+        what = "is no folder" if images.exists() else "does not exist"
+        raise DataError(f"folder {images} {what}")
+    if boxes is not None:
+        drawn = read_boxes(Path(boxes))
+        with tempfile.TemporaryDirectory(prefix="mtn-boxes-") as folder:
+            table, bad = cut_boxes(drawn, images, Path(folder), margin=margin, progress=progress)
+            return _finish(Path(folder), root, table, bad, copy=True, **options)
     if csv is not None:
-        table, bad = _by_csv(images, Path(csv))
+        table, bad = rows_by_csv(images, Path(csv))
+    elif regex is not None:
+        table, bad = rows_by_name(images, check_regex(regex), regex)
     else:
-        table, bad = _by_pattern(images, pattern or "")
-    refuse_linked_sources(root, "--images", [images / name for name in table["name"]])
-    bad += _unreadable(images, table, progress)
+        table, bad = rows_by_name(images, pattern_to_regex(pattern or ""), pattern or "")
+    refuse_linked_sources(root, "--images", [images / name for name in table["name"].unique()])
+    bad |= _unreadable(images, table, progress)
+    return _finish(images, root, table, bad, copy=copy, **options)
+
+
+def _finish(
+    images: Path,
+    root: str | Path,
+    table: pd.DataFrame,
+    bad: Mapping[str, str],
+    *,
+    junk_ids: Sequence[str],
+    distractor_ids: Sequence[str],
+    test_share: float,
+    seed: int,
+    skip_bad: bool,
+    copy: bool,
+    overwrite: bool,
+    progress: bool,
+) -> LayoutReport:
+    """Numbers, splits, files: what is the same wherever the rows came from."""
+    left_out = with_reasons(bad)
     if bad and not skip_bad:
-        raise DataError(f"{first_offenders(bad)}; --skip_bad leaves them out. Nothing was written")
-    report.left_out = bad
-    table = table[~table["name"].isin({b.split(":")[0] for b in bad})].reset_index(drop=True)
+        raise DataError(
+            f"{first_offenders(left_out)}; --skip_bad leaves them out. Nothing was written"
+        )
+    report = LayoutReport(left_out=left_out)
+    table = table[~table["name"].isin(bad)].reset_index(drop=True)
     if table.empty:
-        raise DataError(f"no usable images in {images}")
-    table["pid"] = _number_ids(table["pid"])
-    splits = _split(table, test_share, seed, report)
-    with atomic_folder(Path(root) / "veri", overwrite=overwrite) as temporary:
-        table["new_name"] = [
-            f"{row.pid:04d}_c{row.camid:03d}_{number:08d}_0{Path(row.name).suffix.lower()}"
-            for number, row in enumerate(table.itertuples(index=False), start=1)
-        ]
-        for split, rows in splits.items():
-            part = table.iloc[rows]
-            folder = temporary / split_folder("", "image", split).name
-            folder.mkdir()
-            for old, new in zip(part["name"], part["new_name"], strict=True):
-                place_file(images / old, folder / new, copy=copy)
-            frame = part.assign(name=part["new_name"])
-            path = temporary / label_path("", split).name
-            write_labels(path, frame, no_keypoints(len(frame)))
-            report.images[split], report.ids[split] = len(part), part["pid"].nunique()
-        names = table[["new_name", "name"]].rename(columns={"name": "source", "new_name": "name"})
-        write_text(temporary / "names.csv", names.to_csv(index=False))
-        write_text(temporary / "prepare_report.txt", report.to_text())
+        raise DataError(f"no usable images in {images}: {first_offenders(left_out)}")
+    report.notes += number_names(table, junk_ids, distractor_ids)
+    table = _split(table, test_share, seed, report)
+    rows = table.rename(columns={"name": "source"}).to_dict("records")
+    names = table[["pid_name", "camera_name"]].reset_index(drop=True)
+    finished = table_of(rows).assign(**_renamed(table, names))
+    write_layout(root, finished, images, report, copy=copy, overwrite=overwrite, progress=progress)
+    report.notes.append(f"next: {_what_next(Path(root), report)}")
     return report
 
 
-def pattern_to_regex(pattern: str) -> re.Pattern[str]:
-    """Regular expression of a pattern such as ``{pid}_c{camid}_*.jpg``.
-
-    Raises:
-        ConfigError: No ``{pid}``, an unknown field, or a field that comes twice.
-    """
-    fields = [match.group(1) for match in _TOKEN.finditer(pattern) if match.group(1)]
-    unknown = sorted(set(fields) - set(_FIELDS))
-    if unknown or "pid" not in fields or len(set(fields)) < len(fields):
-        raise ConfigError(
-            f"--pattern {pattern!r} must hold {{pid}} and may hold "
-            f"{', '.join('{' + f + '}' for f in _FIELDS[1:])}, each once; got {fields}"
-        )
-    parts, position = [], 0
-    for match in _TOKEN.finditer(pattern):
-        parts.append(re.escape(pattern[position : match.start()]))
-        position = match.end()
-        name = match.group(1)
-        if name is None:
-            parts.append("[^/]*")
-        elif name in _INTEGER_FIELDS:
-            parts.append(rf"(?P<{name}>-?\d+)")
-        else:
-            parts.append(rf"(?P<{name}>[^/_.]+)")
-    return re.compile("".join([*parts, re.escape(pattern[position:])]))
+def _renamed(table: pd.DataFrame, names: pd.DataFrame) -> dict[str, pd.Series]:
+    """Names of vehicles and cameras where their numbers do not say them."""
+    ids, cameras = table["pid"].reset_index(drop=True), table["camid"].reset_index(drop=True)
+    return {
+        "pid_name": names["pid_name"].where(names["pid_name"] != ids.astype(str), ""),
+        "camera_name": names["camera_name"].where(names["camera_name"] != cameras.astype(str), ""),
+    }
 
 
-def _by_pattern(images: Path, pattern: str) -> tuple[pd.DataFrame, list[str]]:
-    regex = pattern_to_regex(pattern)
-    rows, bad = [], []
-    for path in sorted(p for p in images.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
-        if path.is_dir():
-            continue
-        name = path.relative_to(images).as_posix()
-        if not path.is_file():
-            bad.append(f"{name}: is not a regular file, or a link to nothing")
-            continue
-        match = regex.fullmatch(name)
-        if match:
-            rows.append({"name": name, **match.groupdict()})
-        else:
-            bad.append(f"{name}: does not match {pattern!r}")
-    if not rows:
-        raise DataError(f"no image in {images} matches {pattern!r}; for instance {bad[:3]}")
-    return _complete(pd.DataFrame(rows)), bad
+def _what_next(root: Path, report: LayoutReport) -> str:
+    found = [split for split in ("train", "query", "test") if split in report.images]
+    splits = "" if len(found) == 3 else f" --splits {' '.join(found)}"
+    where = shlex.quote(str(root))
+    check = f"mtn check --root {where}{splits}"
+    if "train" not in found:
+        return f"{check}; then mtn eval --root {where} --ckpt_path CHECKPOINT --out RUN"
+    plain = "model.keypoints=false model.segments=false"
+    plain += "" if {"query", "test"} <= set(found) else " train.eval_every=0"
+    return f"{check}; then mtn train --root {where} --recipe strong --out RUN --set {plain}"
 
 
-def _by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, list[str]]:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
-    try:
-        table = pd.read_csv(path, dtype={"name": str, "pid": str, "split": str})
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a CSV ({error})") from error
-    table.columns = [str(c).strip() for c in table.columns]
-    missing = {"name", "pid"} - set(table.columns)
-    if missing:
-        raise DataError(
-            f"{path} lacks the columns {sorted(missing)}; expected a header with name, pid and any "
-            f"of {', '.join(_FIELDS[1:])}, got {list(table.columns)}"
-        )
-    if table[["name", "pid"]].isna().any().any():
-        rows = np.flatnonzero(table[["name", "pid"]].isna().any(axis=1)) + 2
-        raise DataError(f"{path}: empty name or pid in lines {first_offenders(rows.tolist())}")
-    twice = table.loc[table["name"].duplicated(), "name"].tolist()
-    if twice:
-        raise DataError(f"{path}: names stand there twice: {first_offenders(twice)}")
-    outside = [n for n in table["name"] if Path(n).is_absolute() or ".." in Path(n).parts]
-    if outside:
-        raise DataError(f"{path}: names leave the image folder: {first_offenders(outside)}")
-    bad = [f"{n}: does not exist in {images}" for n in table["name"] if not (images / n).is_file()]
-    return _complete(table), bad
-
-
-def _complete(table: pd.DataFrame) -> pd.DataFrame:
-    """All columns, of their types; camera 0 and class -1 where nothing is known."""
-    table = table.copy()
-    for name in _INTEGER_FIELDS:
-        default = 0 if name == "camid" else UNKNOWN
-        values = table[name] if name in table else pd.Series(default, index=table.index)
-        numbers = pd.to_numeric(values, errors="coerce").fillna(np.nan)
-        wrong = (numbers.isna() & values.notna()) | (numbers % 1 != 0) & numbers.notna()
-        if wrong.any():
-            raise DataError(
-                f"{name} must be whole numbers: {first_offenders(values[wrong].tolist())}"
-            )
-        large = numbers.abs() >= ID_LIMIT
-        if large.any():
-            raise DataError(
-                f"{name} must be below {ID_LIMIT}: {first_offenders(values[large].tolist())}"
-            )
-        table[name] = numbers.fillna(default).astype(np.int64)
-    beyond = (table["camid"] < 0) | (table[["color_id", "type_id"]] == 0).any(axis=1)
-    beyond |= (table[["color_id", "type_id"]] < UNKNOWN).any(axis=1)
-    if beyond.any():
-        raise DataError(
-            "camid must be 0 or more, color_id and type_id 1 or more or -1: "
-            f"{first_offenders(table.loc[beyond, 'name'].tolist())}"
-        )
-    return table
-
-
-def _unreadable(images: Path, table: pd.DataFrame, progress: bool) -> list[str]:
-    bad = []
+def _unreadable(images: Path, table: pd.DataFrame, progress: bool) -> dict[str, str]:
+    bad = {}
     for name in progress_bar(
-        table["name"], description="check images", unit="image", shown=progress
+        table["name"].unique(), description="check images", unit="image", shown=progress
     ):
         if not (images / name).is_file():
             continue  # already reported
         try:
             read_image(images / name)
         except DataError as error:
-            bad.append(f"{name}: {str(error).removeprefix(f'{images / name} ')}")
+            bad[name] = str(error).removeprefix(f"{images / name} ")
     return bad
 
 
-def _number_ids(pids: pd.Series) -> pd.Series:
-    """Numbers stay as they are; names are numbered from 1 in sorted order."""
-    texts = pids.astype(str)
-    if texts.str.fullmatch(r"\d+").all():
-        beyond = [text for text in texts if len(text) > 20 or int(text) >= ID_LIMIT]
-        if beyond:
-            raise DataError(f"pid must be below {ID_LIMIT}: {first_offenders(beyond)}")
-        return texts.astype(np.int64)
-    order = {text: number for number, text in enumerate(sorted(set(texts)), start=1)}
-    return texts.map(order).astype(np.int64)
-
-
-def _split(
-    table: pd.DataFrame, test_share: float, seed: int, report: PrepareReport
-) -> dict[str, np.ndarray]:
-    """Row numbers of each split."""
+def _split(table: pd.DataFrame, test_share: float, seed: int, report: LayoutReport) -> pd.DataFrame:
+    """One row for each image of each split; junk and distractors go to the gallery."""
+    plain = table["role"] == ""
     if "split" in table:
-        unknown = sorted(set(table["split"].astype(str)) - set(SPLITS))
-        if unknown:
-            raise DataError(f"split must be one of {', '.join(SPLITS)}; got {unknown}")
-        return {s: np.flatnonzero(table["split"] == s) for s in SPLITS}
-    if (table["camid"] == 0).any():
+        given = table.loc[plain, "split"].map(splits_of)
+        others = [table[~plain].drop_duplicates("name").assign(split="test")]
+        rows = table[plain].assign(split=given).explode("split")
+        return pd.concat([rows.drop_duplicates(["name", "split"]), *others], ignore_index=True)
+    if (table.loc[plain, "camid"] == 0).any():
         report.notes.append(
             "cameras are unknown for some images: every gallery image of the same id counts as a "
             "match, also one taken a moment after the query by the same camera"
         )
+    images = table[plain].reset_index(drop=True)
+    train, query, gallery = _share(images, test_share, seed, report)
+    parts = [
+        images.iloc[train].assign(split="train"),
+        images.iloc[query].assign(split="query"),
+        images.iloc[gallery].assign(split="test"),
+        table[~plain].assign(split="test"),
+    ]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def _share(
+    table: pd.DataFrame, test_share: float, seed: int, report: LayoutReport
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row numbers of each split."""
     rng = np.random.default_rng(seed)
     by_id = table.groupby("pid").indices
     candidates = [pid for pid, rows in by_id.items() if _queries(table, rows)]
     count = round(test_share * len(by_id))
-    if count > len(candidates):
+    if count and not candidates:
+        report.notes.append(
+            "no vehicle has a second view to find, so nothing can be tested: all images are for "
+            "training"
+        )
+    elif count > len(candidates):
         report.notes.append(f"only {len(candidates)} ids have a second view to test with")
-    chosen = set(rng.permutation(sorted(candidates))[:count].tolist())
+    chosen = set(rng.permutation(sorted(candidates))[:count].tolist()) if candidates else set()
     query: list[int] = []
     gallery: list[int] = []
     for pid in sorted(chosen):
@@ -296,7 +241,7 @@ def _split(
         alone = {row for row in queries if table["camid"].iloc[row] == 0}
         gallery += [row for row in by_id[pid].tolist() if row not in alone]
     train = np.flatnonzero(~table["pid"].isin(chosen))
-    return {"train": train, "query": np.array(sorted(query), int), "test": np.array(gallery, int)}
+    return train, np.array(sorted(query), int), np.array(gallery, int)
 
 
 def _queries(table: pd.DataFrame, rows: np.ndarray) -> list[int]:
