@@ -21,6 +21,7 @@ _CLASS_NAMES = {"camera": "camid", "cam": "camid", "color": "color_id", "colour"
 _CLASS_NAMES |= {"type": "type_id", "vehicle_type": "type_id"}
 _SMALLEST = 8  # pixels of a side; less is no crop to compare
 _QUALITY = 95
+_NOT_ITS_FORM = (ET.ParseError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,7 @@ def read_boxes(path: Path) -> list[Box]:
             boxes = _from_cvat(ET.fromstring(text))
         else:
             boxes = _from_coco(json.loads(text))
-    except (
-        ET.ParseError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except _NOT_ITS_FORM as error:
         raise DataError(
             f"{path} is neither CVAT's XML nor COCO's JSON: {type(error).__name__} "
             f"{first_line(error)[:100]}"
@@ -76,8 +70,8 @@ def read_boxes(path: Path) -> list[Box]:
     nameless = [f"a box of {box.frame}" for box in boxes if not box.fields.get("pid")]
     if nameless:
         raise DataError(
-            f"{path}: every box needs a vehicle, as an attribute {', '.join(ID_NAMES[:-1])} or as a "
-            f"track: {first_offenders(nameless)}"
+            f"{path}: every box needs a vehicle, as an attribute {', '.join(ID_NAMES[:-1])} or as "
+            f"a track: {first_offenders(nameless)}"
         )
     return boxes
 

@@ -70,8 +70,8 @@ def prepare_folder(
         regex: A regular expression instead, with groups of these names.
         csv: Table with a header: ``name, pid`` and any other field; ``name`` is the path below
             ``images``. An image may be query and gallery (``query+test``).
-        boxes: CVAT's XML or COCO's JSON instead; ``images`` are then frames, and crops are cut out of
-            them.
+        boxes: CVAT's XML or COCO's JSON instead; ``images`` are then frames, and crops are cut out
+            of them.
         margin: Around boxes, as a share of their width and height.
         junk_ids: Vehicle ids of images that stand in no ranking.
         distractor_ids: Vehicle ids of images that stand in the gallery and match nothing.

@@ -116,9 +116,8 @@ def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str]]
         first = text.partition("\n")[0]
         delimiter = max(_DELIMITERS, key=first.count)
         table = pd.read_csv(
-            io.StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, engine="python",
-            quoting=csv_module.QUOTE_MINIMAL,
-        )  # fmt: skip
+            io.StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, engine="python"
+        )
     except (ValueError, csv_module.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV ({first_line(error)})") from error
     header = [
@@ -129,11 +128,9 @@ def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str]]
         raise DataError(f"{path} has a column twice: {first_offenders(twice)}")
     table.columns = [str(c).strip().lower() for c in table.columns]
     table = table.fillna("").apply(lambda column: column.str.strip())
-    for column in ("camid", "color_id", "type_id"):
-        if (
-            column in table
-        ):  # a table with gaps in a column of numbers is often saved with 3.0 for 3
-            table[column] = table[column].str.replace(r"^(\d+)\.0$", r"\1", regex=True)
+    for column in table.columns.intersection(["camid", "color_id", "type_id"]):
+        # Programs that take a column with gaps for numbers write 3.0 for 3.
+        table[column] = table[column].str.replace(r"^(\d+)\.0$", r"\1", regex=True)
     missing = [c for c in ("name", "pid") if c not in table.columns]
     if missing:
         raise DataError(
