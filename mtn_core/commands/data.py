@@ -74,6 +74,14 @@ def _register_prepare_veri(subparsers) -> None:
     parser.add_argument("--download", type=Path, help="VeRi's folder, with image_train and so on")
     parser.add_argument("--labels", type=Path, help="folder with PAMTRI's label files")
     add_root(parser)
+    parser.add_argument(
+        "--orientations",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="keypoint files of VehicleReIDKeyPointData, for veri/orientation.csv",
+    )
     parser.add_argument("--labels-only", action="store_true", help="write label files only")
     parser.add_argument("--partial", action="store_true", help="accept counts that differ")
     _add_placing(parser)
@@ -214,6 +222,7 @@ def run_prepare_veri(args: argparse.Namespace) -> int:
         download=args.download,
         labels=args.labels,
         labels_only=args.labels_only,
+        orientations=args.orientations,
         partial=args.partial,
         copy=args.copy,
         overwrite=args.overwrite,

@@ -16,6 +16,11 @@ from mtn_core.data.prepare.labels import (
     read_training_list,
     read_veri_xml,
 )
+from mtn_core.data.prepare.orientation import (
+    ORIENTATION_NAME,
+    orientation_table,
+    read_orientations,
+)
 from mtn_core.data.prepare.placing import (
     place_file,
     refuse_full_root,
@@ -79,6 +84,7 @@ def prepare_veri(
     download: str | Path | None = None,
     labels: str | Path | None = None,
     labels_only: bool = False,
+    orientations: Sequence[str | Path] = (),
     partial: bool = False,
     copy: bool = False,
     overwrite: bool = False,
@@ -96,6 +102,7 @@ def prepare_veri(
         download: VeRi's folder, with ``image_train`` and so on; not needed with ``labels_only``.
         labels: Folder with label files; ``download`` is searched as well.
         labels_only: Write label files only.
+        orientations: Published keypoint files, whose orientations go to ``veri/orientation.csv``.
         partial: Accept counts that are not the official ones, and splits without labels.
         copy: Copy images instead of linking them.
         overwrite: Replace a ``veri`` folder that holds something.
@@ -122,6 +129,7 @@ def prepare_veri(
         if not folder.is_dir():
             raise DataError(f"folder {folder} does not exist")
     report = VeriReport()
+    known = read_orientations(orientations)
     tables = _read_all(folders, report)
     images: dict[str, list[str]] = {}
     if source is not None:
@@ -138,12 +146,18 @@ def prepare_veri(
             f"not the official VeRi: {first_offenders(report.deviations)}\n{report.to_text(5)}"
             "Nothing was written; --partial accepts it"
         )
+    names = sorted({name for frame, _ in tables.values() for name in frame["name"]})
+    table, count = orientation_table(known, names)
+    if known:
+        report.notes.append(f"orientations of {count} of {len(names)} images")
     with atomic_folder(Path(root) / "veri", overwrite=overwrite) as temporary:
+        if known:
+            write_text(temporary / ORIENTATION_NAME, table)
         for split, (frame, keypoints) in tables.items():
             write_labels(temporary / label_path("", split).name, frame, keypoints)
         if source is not None:
-            for split, names in images.items():
-                _place(source, temporary, split, names, copy=copy, progress=progress)
+            for split, placed in images.items():
+                _place(source, temporary, split, placed, copy=copy, progress=progress)
         write_text(temporary / REPORT_NAME, report.to_text())
     return report
 
