@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mtn_core.config import load_config
-from mtn_core.engine.multitask import MultiTaskTask, open_training, train
+from mtn_core.data.split import load_split
+from mtn_core.engine.multitask import MultiTaskTask, open_data, open_training, train
 from mtn_core.engine.optim import learning_rates
 from mtn_core.engine.step import TrainStep
 from mtn_core.errors import ConfigError, DataError, RunFolderError
@@ -155,3 +156,43 @@ def test_missing_data_is_found_before_anything_is_written(tmp_path, device):
 def test_weights_must_be_one_a_root(smoke_root, tmp_path, device):
     with pytest.raises(ConfigError, match="1 roots, got 2 weights"):
         train(tiny(data__weights=[1, 1]), [smoke_root], tmp_path / "run", device)
+
+
+def test_validation_vehicles_are_held_out_of_training(smoke_root):
+    config = load_config("smoke", {"data.val_ids": 0.25, "model.segments": False})
+    training, (query, gallery) = open_data([smoke_root], config)
+    trained, held = (set(s.split.frame["pid"]) for s in (training, gallery))
+    assert len(held) == 6 and not trained & held
+    assert set(query.split.frame["name"]) <= set(gallery.split.frame["name"])
+    tested = set(load_split(smoke_root, "test").frame["pid"])
+    assert not held & tested
+    # Read from the training folder, wherever they stand in it.
+    sample = next(iter(query.samples([0]))).image()
+    assert sample.shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "eval_root", "named"),
+    [({"train.eval_every": 0}, False, "train.eval_every=0"), ({}, True, "--eval_root")],
+)
+def test_validation_vehicles_leave_nothing_else_to_choose_on(
+    smoke_root, overrides, eval_root, named
+):
+    config = load_config("smoke", {"data.val_ids": 0.25, "model.segments": False} | overrides)
+    with pytest.raises(ConfigError, match=named):
+        open_data([smoke_root], config, smoke_root if eval_root else None)
+
+
+@pytest.mark.slow
+def test_best_is_chosen_on_held_out_vehicles(smoke_root, tmp_path, capsys, caplog):
+    from mtn_core.cli import main
+
+    small = ["model.image_size=32", "model.segments=false", "data.ids_per_batch=8"]
+    arguments = ["train", "--root", str(smoke_root), "--recipe", "smoke", "--epochs", "1"]
+    arguments += ["--val_ids", "0.25", "--out", str(tmp_path / "run"), "--set", *small]
+    caplog.set_level("INFO")
+    assert main(arguments) == 0
+    assert "best is chosen on 6 vehicles held out of training" in caplog.text
+    assert "best mAP" in capsys.readouterr().out
+    resolved = (tmp_path / "run" / "config.yaml").read_text()
+    assert "val_ids: 0.25" in resolved and "num_ids: 18" in resolved
