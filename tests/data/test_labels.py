@@ -75,6 +75,10 @@ def test_written_labels_are_read_back(tmp_path):
         (row(ids=("1e30", 1, 1)), "row 2: vehicle id is 1000000000000000"),
         (row(ids=(2.5, 1, 1)), "row 2: vehicle id is 2.5, expected a whole number"),
         (row(ids=(-2, 1, 1)), "row 2: vehicle id is -2, expected 0 or more, below"),
+        (row(ids=(2**31, 1, 1)), "row 2: vehicle id is 2147483648, expected 0 or more, below"),
+        (row(ids=(2, 2**31, 1)), "row 2: colour id is 2147483648, expected a number below"),
+        (row(ids=(2, 1, 2**31)), "row 2: type id is 2147483648, expected a number below"),
+        (row(ids=("x" * 41, 1, 1)), f"row 2: column 2 is '{'x' * 40}', expected a number"),
         (row(ids=(2, 0, 1)), "row 2: colour id is 0, expected 1 or more, or -1"),
         (row(ids=(2, 1, -2)), "row 2: type id is -2, expected 1 or more, or -1"),
         (row(name="car.jpg"), "row 2: name 'car.jpg' has no camera; expected _cNNN"),
@@ -130,6 +134,14 @@ def test_a_quotation_mark_without_its_partner_is_an_error(tmp_path):
     rows = row(NAME_2), row().replace("1.5", '"1.5', 1), row("3_c001.jpg")
     with pytest.raises(DataError, match=r"beyond line 3 .*quotation mark without its partner"):
         read_labels(write(tmp_path / "l.csv", *rows))
+
+
+def test_ids_are_read_up_to_their_limits(tmp_path):
+    largest = 2**31 - 1
+    rows = row(ids=(0, 1, 1)), row(NAME_2, ids=(largest, largest, largest))
+    frame, _ = load_labels(write(tmp_path / "l.csv", *rows))
+    assert frame["pid"].tolist() == [0, largest]
+    assert frame["color_id"].tolist() == frame["type_id"].tolist() == [1, largest]
 
 
 def test_the_largest_camera_is_read(tmp_path):
