@@ -133,9 +133,9 @@ def test_fewer_ids_than_a_batch_needs():
     with pytest.raises(DataError, match=r"needs 8 ids, but the training split has 3") as error:
         PKSampler(pids, 8, 4, seed=0)
     assert "set data.ids_per_batch to 3 or less" in str(error.value)
-    with pytest.raises(DataError, match="needs 2 ids on each of 2 ranks.* to 1 or less"):
+    with pytest.raises(DataError, match=r"needs 2 ids on each of 2 ranks.* to 1 or less"):
         PKSampler(pids, 2, 4, seed=0, rank_size=2)
-    with pytest.raises(DataError, match="has 3; set data.ids_per_batch to 1 or less"):
+    with pytest.raises(DataError, match=r"has 3; set data\.ids_per_batch to 1 or less"):
         PKSampler(pids, 1, 4, seed=0, rank_size=4)
     assert len(PKSampler(pids, 3, 4, seed=0)) == 2
 
