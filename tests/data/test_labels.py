@@ -62,6 +62,34 @@ def test_written_labels_are_read_back(tmp_path):
     np.testing.assert_allclose(points, keypoints, atol=1e-4)
 
 
+def test_a_row_is_written_shortly(tmp_path):
+    frame = pd.DataFrame({"name": [NAME], "pid": [100], "color_id": [10], "type_id": [-1]})
+    keypoints = np.zeros((1, 36, 3))
+    keypoints[0, 0] = 100, 1.5, 0.1234
+    keypoints[0, 35] = -20.25, 0.0004, 1
+    write_labels(tmp_path / "l.csv", frame, keypoints)
+    middle = ",0" * 34 * 3
+    assert (
+        tmp_path / "l.csv"
+    ).read_text() == f"{NAME},100,10,-1,100,1.5,0.123{middle},-20.25,0,1\n"
+
+
+def test_labels_that_cannot_be_written(tmp_path):
+    frame = pd.DataFrame({"name": ["car.jpg"], "pid": [1], "color_id": [1], "type_id": [1]})
+    with pytest.raises(DataError, match=r"\(1, 36, 3\); got \(2, 36, 3\)"):
+        write_labels(tmp_path / "l.csv", frame, np.zeros((2, 36, 3)))
+    with pytest.raises(DataError, match=r"cannot write .*'car\.jpg' has no camera"):
+        write_labels(tmp_path / "l.csv", frame, np.zeros((1, 36, 3)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_empty_lines_are_skipped_and_counted(tmp_path):
+    path = write(tmp_path / "l.csv", row(), "", row(NAME_2), "x")
+    labels = read_labels(path)
+    assert labels.frame["name"].tolist() == [NAME, NAME_2]
+    assert labels.problems == ["row 4: 1 columns, expected 112"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -96,20 +96,25 @@ def test_hand_worked_rates():
     assert first.equal_error_rate == pytest.approx(0.2)
     exact = counted([2, 1, 1, 0], [0, 1, 1, 2])  # both 1/4 at the edge 2
     assert (exact.equal_error_threshold, exact.equal_error_rate) == (2, 0.25)
+    level = counted([3, 0, 1], [1, 0, 3])  # both 1/4 at the edges 1 and 2: the first
+    assert (level.equal_error_threshold, level.equal_error_rate) == (1, 0.25)
 
 
 def test_hand_worked_tables():
-    view = counted([0, 1, 2, 0, 0], [0, 0, 1, 1, 0])
-    assert view.to_frame(2).to_numpy().tolist() == [[1, 3, 3, 1], [3, 4, 0, 1]]
-    assert view.to_frame(9).to_numpy().tolist() == [[1, 2, 1, 0], [2, 3, 2, 1], [3, 4, 0, 1]]
-    # The last edge before strangers come, both ends, and every step between.
-    assert view.roc_frame().to_numpy().tolist() == [
-        [0, 0, 0],
-        [2, 0, 1 / 3],
-        [3, 0.5, 1],
-        [5, 1, 1],
-    ]
-    assert view.roc_frame(2)["threshold"].tolist() == [0, 2, 3, 5]
+    view = counted([0, 1, 2, 0, 0], [0, 1, 1, 1, 0])
+    assert view.to_frame(2).to_numpy().tolist() == [[1, 3, 3, 2], [3, 4, 0, 1]]
+    assert view.to_frame(9).to_numpy().tolist() == [[1, 2, 1, 1], [2, 3, 2, 1], [3, 4, 0, 1]]
+    # Both ends, the last edge before strangers come, and every step between.
+    rows = [[0, 0, 0], [1, 0, 0], [2, 1 / 3, 1 / 3], [3, 2 / 3, 1], [5, 1, 1]]
+    assert view.roc_frame().to_numpy().tolist() == rows
+    assert view.roc_frame(2)["threshold"].tolist() == [0, 1, 2, 3, 5]
+
+
+def test_the_curve_is_dense_where_few_strangers_are_accepted_and_has_no_gap():
+    view = counted(np.ones(10_000, int), np.ones(10_000, int))
+    far = view.roc_frame()["false_accept_rate"].to_numpy()
+    assert set(np.arange(10) / 10_000) <= set(far)
+    assert np.diff(far).max() < 0.011
 
 
 def test_the_bins_reach_just_beyond_the_largest_distance():
