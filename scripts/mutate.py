@@ -4,8 +4,10 @@
 
 mutmut makes the changes and runs the tests, in a copy under ``build/mutation``, one process, at the
 lowest priority. A change meets the module's own tests alone: ``test_MODULE.py``; where there is
-none, the test files of the package that import the module; else all of the package. Left out of
-what mutmut makes: whole arguments and values taken away, texts, and ``strict=`` of zip.
+none, the test files of the package that import the module; where none does, that of the first word
+of its name; else all of the package. Left out of what mutmut makes: whole arguments and values
+taken away, texts, and ``strict=`` of zip. Constants of a module, decorated functions (properties)
+and classes within classes are left alone by mutmut itself.
 
 Not part of the tests: what comes out is read by a person, who decides whether a change that lives
 is one that nobody can notice or a missing assertion.
@@ -148,6 +150,8 @@ def own_tests(module: Path) -> tuple[str, ...]:
         found = [own]
     else:
         found = [f for f in sorted(folder.glob("test_*.py")) if imports.search(f.read_text())]
+        first_word = folder / f"test_{module.stem.partition('_')[0]}.py"
+        found = found or [first_word] * first_word.is_file()
     return tuple(str(path.relative_to(REPOSITORY)) for path in found or [folder])
 
 
@@ -168,12 +172,26 @@ def run(changes: list[Change]) -> dict[str, str]:
         if set(found.values()) <= {"not checked"}:
             sys.exit(f"mutmut ran nothing:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         for change in sorted(group, key=lambda change: (change.module, change.line)):
+            if found.get(change.mutant) == "no tests":
+                found[change.mutant] = run_in_place(change, tests)
             status = found.setdefault(change.mutant, "not checked")
             if status not in NOTICED:
                 print(f"\n{change.module}:{change.line}: {status}")
                 print(f"- {change.before}\n+ {change.after}", flush=True)
         results |= found
     return results
+
+
+def run_in_place(change: Change, tests: tuple[str, ...]) -> str:
+    """Try a change that mutmut saw no test reach: the tests may start a process that does."""
+    path = WORKSPACE / change.module
+    source = path.read_text(encoding="utf-8")
+    lines = source.splitlines(keepends=True)
+    lines[change.line - 1] = lines[change.line - 1].replace(change.before, change.after)
+    path.write_text("".join(lines), encoding="utf-8")
+    done = run_quietly([sys.executable, "-m", "pytest", "-x", "-p", "no:xdist", *tests], ".")
+    path.write_text(source, encoding="utf-8")
+    return "killed" if done.returncode == 1 else "survived"
 
 
 def prepare_workspace(modules: list[str], tests: tuple[str, ...]) -> None:
@@ -202,12 +220,17 @@ def prepare_workspace(modules: list[str], tests: tuple[str, ...]) -> None:
 
 
 def mutmut(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_quietly([Path(sys.executable).with_name("mutmut"), *arguments], "mutants")
+
+
+def run_quietly(command: list, folder: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the workspace, the package and that of its processes from one folder."""
     data = os.environ.get("MTN_SHARED_DATA", REPOSITORY.parent / "shared" / "data")
     environment = os.environ | {
         "MTN_SHARED_DATA": str(data),
-        "PYTHONPATH": str(WORKSPACE / "mutants"),  # for processes that tests start
+        "PYTHONPATH": str(WORKSPACE / folder),
     }
-    command = ["nice", "-n", "19", Path(sys.executable).with_name("mutmut"), *arguments]
+    command = ["nice", "-n", "19", *command]
     return subprocess.run(command, cwd=WORKSPACE, env=environment, capture_output=True, text=True)
 
 

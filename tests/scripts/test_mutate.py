@@ -72,4 +72,5 @@ def test_a_module_meets_its_own_tests(mutate):
         "tests/part/test_knots.py",
         "tests/part/test_seams.py",
     )
+    assert mutate.own_tests(part / "box_worker.py") == ("tests/part/test_box.py",)
     assert mutate.own_tests(part / "nail.py") == ("tests/part",)
