@@ -3,11 +3,11 @@
     python scripts/mutate.py [PACKAGE ...] [--sample N] [--seed N] [--only WORD]
 
 mutmut makes the changes and runs the tests, in a copy under ``build/mutation``, one process, at the
-lowest priority. A change meets the module's own tests alone: ``test_MODULE.py``; where there is
-none, the test files of the package that import the module; where none does, that of the first word
-of its name; else all of the package. Left out of what mutmut makes: whole arguments and values
-taken away, texts, and ``strict=`` of zip. Constants of a module, decorated functions (properties)
-and classes within classes are left alone by mutmut itself.
+lowest priority. A change meets the module's own tests alone: ``test_MODULE.py``, or that of the
+first word of its name; where there is none, the test files of the package that import it; where
+none does, the tests of the modules beside it that do; else all of the package. Left out of what
+mutmut makes: whole arguments and values taken away, texts, and ``strict=`` of zip. Constants of a
+module, decorated functions (properties) and classes within classes are left alone by mutmut itself.
 
 Not part of the tests: what comes out is read by a person, who decides whether a change that lives
 is one that nobody can notice or a missing assertion.
@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tokenize
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,14 +145,17 @@ def one_token(
 def own_tests(module: Path) -> tuple[str, ...]:
     """The test files whose task it is to notice a change of the module."""
     folder = REPOSITORY / "tests" / Path(*module.parts[1:-1])
-    own = folder / f"test_{module.stem}.py"
     imports = re.compile(rf"\.{module.stem} import|import [^\n]*\b{module.stem}\b")
-    if own.is_file():
-        found = [own]
-    else:
-        found = [f for f in sorted(folder.glob("test_*.py")) if imports.search(f.read_text())]
-        first_word = folder / f"test_{module.stem.partition('_')[0]}.py"
-        found = found or [first_word] * first_word.is_file()
+
+    def importers(files: Iterable[Path]) -> list[Path]:
+        return [f for f in sorted(files) if imports.search(f.read_text(encoding="utf-8"))]
+
+    first_word = module.stem.partition("_")[0]
+    own = [path for s in (module.stem, first_word) if (path := folder / f"test_{s}.py").is_file()]
+    found = own[:1] or importers(folder.glob("test_*.py"))
+    if not found:
+        users = importers((REPOSITORY / module.parent).glob("*.py"))
+        found = [path for user in users if (path := folder / f"test_{user.stem}.py").is_file()]
     return tuple(str(path.relative_to(REPOSITORY)) for path in found or [folder])
 
 

@@ -74,3 +74,6 @@ def test_a_module_meets_its_own_tests(mutate):
     )
     assert mutate.own_tests(part / "box_worker.py") == ("tests/part/test_box.py",)
     assert mutate.own_tests(part / "nail.py") == ("tests/part",)
+    (mutate.REPOSITORY / part / "box.py").write_text("from mtn_core.part.nail import hammer\n")
+    (mutate.REPOSITORY / part / "rope.py").write_text("from mtn_core.part.nail import hammer\n")
+    assert mutate.own_tests(part / "nail.py") == ("tests/part/test_box.py",)
