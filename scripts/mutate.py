@@ -1,9 +1,9 @@
 """Change one token of a package's code at a time and say which changes its tests do not notice.
 
-    python scripts/mutate.py [PACKAGE ...] [--sample N] [--seed N] [--only WORD]
+    python scripts/mutate.py [PACKAGE ...] [--sample N] [--seed N] [--only PATTERN]
 
-mutmut makes the changes and runs the tests, in a copy under ``build/mutation``, one process, at the
-lowest priority. A change meets the module's own tests alone: ``test_MODULE.py``, or that of the
+mutmut makes the changes and runs the tests, in a copy under ``build/mutation``, one process, at
+the lowest priority. A change meets the module's own tests alone: ``test_MODULE.py``, or that of the
 first word of its name; where there is none, the test files of the package that import it; where
 none does, the tests of the modules beside it that do; else all of the package. Left out of what
 mutmut makes: whole arguments and values taken away, texts, and ``strict=`` of zip. Constants of a
@@ -52,15 +52,16 @@ def main() -> int:
     parser.add_argument("packages", nargs="*", default=PACKAGES, metavar="PACKAGE")
     parser.add_argument("--sample", type=int, help="changes a package, drawn at random; all")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing")
-    parser.add_argument("--only", default="", help="modules with this in their path alone")
+    parser.add_argument("--only", default="", help="modules whose names match this pattern alone")
     arguments = parser.parse_args()
+    only = re.compile(arguments.only)
     prepare_workspace([], ())
     os.chdir(WORKSPACE)  # mutmut reads its settings where it stands, as soon as it is imported
     for package in arguments.packages:
         folder = REPOSITORY / "mtn_core" / package
         if not folder.is_dir():
             parser.error(f"no package {package!r} in mtn_core")
-        modules = [path for path in sorted(folder.glob("*.py")) if arguments.only in str(path)]
+        modules = [path for path in sorted(folder.glob("*.py")) if only.search(path.stem)]
         changes = [change for module in modules for change in changes_of(module)]
         if arguments.sample is not None and arguments.sample < len(changes):
             changes = random.Random(arguments.seed).sample(changes, arguments.sample)
