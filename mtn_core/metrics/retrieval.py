@@ -257,8 +257,8 @@ def _evaluate_rows(
 def _summarise(distances: KeyBlocks, rows: _Rows, max_rank: int) -> RetrievalMetrics:
     matched = rows.num_matches > 0
     if matched.any():
-        first = np.bincount(np.minimum(rows.first_match_rank[matched] - 1, max_rank))
-        first = np.pad(first, (0, max(0, max_rank - len(first))))
+        first = np.minimum(rows.first_match_rank[matched] - 1, max_rank)
+        first = np.bincount(first, minlength=max_rank)
         cmc = np.cumsum(first[:max_rank]) / matched.sum()
         mean_ap, mean_inp = float(rows.ap[matched].mean()), float(rows.inp[matched].mean())
     else:

@@ -132,9 +132,8 @@ class Verification:
         far, frr = self.false_accept_rate, 1 - self.true_accept_rate
         if np.isnan(far).any() or np.isnan(frr).any():
             return float("nan"), float("nan")
-        i = int(np.argmax(far >= frr))  # far rises from 0 and frr falls to 0, so there is one
-        if i == 0:
-            return float(self.edges[0]), float(far[0])
+        # far rises from 0 to 1 and frr falls from 1 to 0, so there is one behind the first edge.
+        i = int(np.argmax(far >= frr))
         gap = (frr - far)[[i - 1, i]]
         share = gap[0] / (gap[0] - gap[1])
         threshold = self.edges[i - 1] + share * (self.edges[i] - self.edges[i - 1])

@@ -220,6 +220,34 @@ def test_sizes_in_the_three_headers_of_webp(tmp_path, picture, options):
     assert image_size(data[:20]) in {(0, 0), (1, 1)}
 
 
+@pytest.mark.parametrize(
+    ("chunk", "size"),
+    [
+        (b"VP8X" + bytes(8) + b"\x45\x23\x01" + b"\x01\x00\x02", (0x12346, 0x20002)),
+        (b"VP8L" + bytes(5) + struct.pack("<I", 0x3FFF | 5 << 14 | 3 << 28), (0x4000, 6)),
+        (b"VP8L" + bytes(5) + struct.pack("<I", 7 | 0x3FFE << 14), (8, 0x3FFF)),
+        (b"VP8 " + bytes(10) + struct.pack("<HH", 0x4000 | 80, 0xC000 | 60), (80, 60)),
+        (b"VP8 " + bytes(10) + struct.pack("<HH", 0x3FFF, 0x3FFE), (0x3FFF, 0x3FFE)),
+        (b"ALPH" + bytes(20), (0, 0)),
+    ],
+)
+def test_the_bits_of_a_webp_header(chunk, size):
+    assert image_size(b"RIFF" + bytes(4) + b"WEBP" + chunk) == size
+
+
+def test_a_jpeg_header_counts_where_it_is_whole(tmp_path, picture):
+    data = save(tmp_path / "a.jpg", picture).read_bytes()
+    end = data.index(b"\xff\xc0") + 10
+    assert image_size(data[:end]) == (80, 60)
+    assert image_size(data[: end - 1]) == (0, 0)
+    assert image_size(data[:2]) == (0, 0)
+
+
+def test_more_pixels_than_pillow_looks_at(monkeypatch):
+    with pytest.raises(DataError, match=r"a\.ppm has over 178 million pixels, more than 50000000"):
+        decode_image(b"P6 20000 20000 255\n", "a.ppm")
+
+
 def test_sizes_in_a_jpeg_behind_markers_without_length(tmp_path, picture):
     data = save(tmp_path / "a.jpg", picture).read_bytes()
     assert image_size(data[:2] + b"\xff\xd0\xff\x01\xff\xff" + data[2:]) == (80, 60)
@@ -231,9 +259,19 @@ def test_sizes_of_bmp_upside_down_and_old(tmp_path, picture):
     data[22:26] = struct.pack("<i", -60)
     assert image_size(bytes(data)) == (80, 60)
     assert image_size(b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 7, 9, 1, 24)) == (7, 9)
+    assert image_size(b"BM" + bytes(12) + struct.pack("<Iii", 36, -70000, 9)) == (70000, 9)
+    assert image_size(b"BM" + bytes(12) + struct.pack("<IHH", 35, 7, 9)) == (7, 9)
     assert image_size(b"BM") == (0, 0)
     with pytest.raises(DataError, match="without pixels, or with a broken header"):
         decode_image(b"BM", "a.bmp")
+
+
+def test_an_unusable_limit_is_shown_to_40_characters(monkeypatch):
+    monkeypatch.setenv("MTN_MAX_PIXELS", "x" * 41)
+    with pytest.raises(ConfigError, match=f"got '{'x' * 40}'$"):
+        images.max_pixels()
+    monkeypatch.setenv("MTN_MAX_PIXELS", "1")
+    assert images.max_pixels() == 1
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "0", "1e6", "\u0663"])
@@ -252,5 +290,13 @@ def test_a_file_larger_than_any_image_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 10)
     with open(path, "wb") as file:
         file.truncate(70 << 20)
+    with pytest.raises(DataError, match="more than any image of 10 pixels"):
+        read_image(path)
+    with open(path, "r+b") as file:
+        file.truncate((64 << 20) + 8 * 10)
+    with pytest.raises(DataError, match="not an image that can be decoded"):
+        read_image(path)
+    with open(path, "r+b") as file:
+        file.truncate((64 << 20) + 8 * 10 + 1)
     with pytest.raises(DataError, match="more than any image of 10 pixels"):
         read_image(path)

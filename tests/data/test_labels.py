@@ -62,6 +62,34 @@ def test_written_labels_are_read_back(tmp_path):
     np.testing.assert_allclose(points, keypoints, atol=1e-4)
 
 
+def test_a_row_is_written_shortly(tmp_path):
+    frame = pd.DataFrame({"name": [NAME], "pid": [100], "color_id": [10], "type_id": [-1]})
+    keypoints = np.zeros((1, 36, 3))
+    keypoints[0, 0] = 100, 1.5, 0.1234
+    keypoints[0, 35] = -20.25, 0.0004, 1
+    write_labels(tmp_path / "l.csv", frame, keypoints)
+    middle = ",0" * 34 * 3
+    assert (
+        tmp_path / "l.csv"
+    ).read_text() == f"{NAME},100,10,-1,100,1.5,0.123{middle},-20.25,0,1\n"
+
+
+def test_labels_that_cannot_be_written(tmp_path):
+    frame = pd.DataFrame({"name": ["car.jpg"], "pid": [1], "color_id": [1], "type_id": [1]})
+    with pytest.raises(DataError, match=r"\(1, 36, 3\); got \(2, 36, 3\)"):
+        write_labels(tmp_path / "l.csv", frame, np.zeros((2, 36, 3)))
+    with pytest.raises(DataError, match=r"cannot write .*'car\.jpg' has no camera"):
+        write_labels(tmp_path / "l.csv", frame, np.zeros((1, 36, 3)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_empty_lines_are_skipped_and_counted(tmp_path):
+    path = write(tmp_path / "l.csv", row(), "", row(NAME_2), "x")
+    labels = read_labels(path)
+    assert labels.frame["name"].tolist() == [NAME, NAME_2]
+    assert labels.problems == ["row 4: 1 columns, expected 112"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -75,6 +103,10 @@ def test_written_labels_are_read_back(tmp_path):
         (row(ids=("1e30", 1, 1)), "row 2: vehicle id is 1000000000000000"),
         (row(ids=(2.5, 1, 1)), "row 2: vehicle id is 2.5, expected a whole number"),
         (row(ids=(-2, 1, 1)), "row 2: vehicle id is -2, expected 0 or more, below"),
+        (row(ids=(2**31, 1, 1)), "row 2: vehicle id is 2147483648, expected 0 or more, below"),
+        (row(ids=(2, 2**31, 1)), "row 2: colour id is 2147483648, expected a number below"),
+        (row(ids=(2, 1, 2**31)), "row 2: type id is 2147483648, expected a number below"),
+        (row(ids=("x" * 41, 1, 1)), f"row 2: column 2 is '{'x' * 40}', expected a number"),
         (row(ids=(2, 0, 1)), "row 2: colour id is 0, expected 1 or more, or -1"),
         (row(ids=(2, 1, -2)), "row 2: type id is -2, expected 1 or more, or -1"),
         (row(name="car.jpg"), "row 2: name 'car.jpg' has no camera; expected _cNNN"),
@@ -130,6 +162,14 @@ def test_a_quotation_mark_without_its_partner_is_an_error(tmp_path):
     rows = row(NAME_2), row().replace("1.5", '"1.5', 1), row("3_c001.jpg")
     with pytest.raises(DataError, match=r"beyond line 3 .*quotation mark without its partner"):
         read_labels(write(tmp_path / "l.csv", *rows))
+
+
+def test_ids_are_read_up_to_their_limits(tmp_path):
+    largest = 2**31 - 1
+    rows = row(ids=(0, 1, 1)), row(NAME_2, ids=(largest, largest, largest))
+    frame, _ = load_labels(write(tmp_path / "l.csv", *rows))
+    assert frame["pid"].tolist() == [0, largest]
+    assert frame["color_id"].tolist() == frame["type_id"].tolist() == [1, largest]
 
 
 def test_the_largest_camera_is_read(tmp_path):

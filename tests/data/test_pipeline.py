@@ -1,5 +1,6 @@
 """Batches of both loaders (properties 1 to 10 of the known defects where they meet)."""
 
+import dataclasses
 import os
 import threading
 
@@ -171,6 +172,11 @@ def test_a_resumed_epoch_goes_on_as_it_was(train):
         pytest.raises(DataError, match="`start_step` must be 0"),
     ):
         loader.set_epoch(0, len(loader) + 1)
+    with (
+        TrainLoader(opened(train), config=DATA, model=PLAIN, seed=0) as loader,
+        pytest.raises(DataError, match="got -1"),
+    ):
+        loader.set_epoch(0, -1)
 
 
 def test_ranks_get_other_ids_and_other_augmentation(train):
@@ -203,6 +209,38 @@ def test_augmentation_follows_from_seed_epoch_step_and_position(train):
     assert drawn(4, 1, 2, 3) == drawn(4, 1, 2, 3)
     others = [(5, 1, 2, 3), (4, 0, 2, 3), (4, 1, 0, 3), (4, 1, 2, 0)]
     assert len({drawn(*place) for place in [(4, 1, 2, 3), *others]}) == 5
+
+
+def test_a_second_rank_is_augmented_as_the_second_half_of_one_batch(train):
+    def drawn(rank, position):
+        options = {"config": DATA, "model": PLAIN, "seed": 4, "rank": rank, "rank_size": 2}
+        with TrainLoader(opened(train), **options) as loader:
+            return loader.augmentation(1, position)
+
+    assert DATA.ids_per_batch * DATA.images_per_id == 6
+    assert [drawn(1, n) for n in range(2)] == [drawn(0, n) for n in (6, 7)]
+
+
+def test_class_ids_reach_up_to_the_models_number_of_classes(train):
+    frame = train.frame.assign(color_id=[4, *[1] * 17], type_id=[1, 3, *[-1] * 16])
+    split = dataclasses.replace(train, frame=frame)
+    model = ModelConfig(image_size=32, num_colors=4, num_types=3)
+    batch = eval_batches(split, model, batch_size=18)[0]
+    assert batch["color_index"].tolist() == [3, *[0] * 17]
+    assert batch["type_index"].tolist() == [0, 2, *[-1] * 16]
+    for column, count in (("color", {"num_colors": 3}), ("type", {"num_types": 2})):
+        name = frame["name"][0 if column == "color" else 1]
+        expected = rf"{column}_id above \d.*: {name}; correct .* or set model\.num_{column}s"
+        with pytest.raises(DataError, match=expected):
+            eval_batches(split, model.model_copy(update=count))
+
+
+def test_the_smallest_batch_of_an_evaluation(tiny_root):
+    split = load_split(tiny_root, "query")
+    batches = eval_batches(split, PLAIN, batch_size=1)
+    assert [batch["index"].tolist() for batch in batches] == [[0], [1], [2]]
+    with pytest.raises(DataError, match="must be 1 or more; got 0"):
+        eval_batches(split, PLAIN, batch_size=0)
 
 
 def test_flips_reach_keypoints_and_maps(train):

@@ -148,6 +148,22 @@ def test_wrong_shapes_are_named(draw, keypoints):
         draw(keypoints, np.where(np.arange(5)[:, None] == 2, 0, SIZES))
 
 
+def test_the_smallest_crop_and_other_sizes_of_maps(keypoints):
+    keypoints = np.zeros((1, 36, 3))
+    keypoints[0, 2] = 0.5, 0.5, 1
+    drawn = draw_heatmaps(keypoints, np.ones((1, 2)), map_size=3, sigma=1.0)
+    edge, corner = round(255 * np.exp(-0.5)), round(255 * np.exp(-1))
+    assert drawn[0, 2].tolist() == [
+        [corner, edge, corner],
+        [edge, 255, edge],
+        [corner, edge, corner],
+    ]
+    with pytest.raises(ValueError, match="rows 0 are not"):
+        draw_heatmaps(keypoints, np.array([[5, -1]]))
+    with pytest.raises(ValueError, match=r"got \(36, 3\)"):
+        draw_heatmaps(keypoints[0], np.ones((1, 2)))
+
+
 def test_no_images_give_no_maps():
     assert draw_heatmaps(np.zeros((0, 36, 3)), np.zeros((0, 2))).shape == (0, 36, 64, 64)
     assert draw_segments(np.zeros((0, 36, 3)), np.zeros((0, 2))).shape == (0, 13, 64, 64)
@@ -219,6 +235,17 @@ def test_draw_pose_refuses_to_replace_maps_unasked(tiny_root):
         draw_pose(tiny_root, progress=False)
     assert all(path.read_bytes() == data for path, data in kept.items())
     assert draw_pose(tiny_root, splits=["query"], overwrite=True, progress=False) == {"query": 3}
+
+
+def test_draw_pose_refuses_images_that_would_share_a_folder(tiny_root):
+    path = tiny_root / "veri" / "label_query.csv"
+    frame, keypoints = load_labels(path)
+    name = frame.loc[0, "name"]
+    twin = name.replace(".jpg", ".png")
+    frame.loc[2, "name"] = twin
+    write_labels(path, frame, keypoints)
+    with pytest.raises(DataError, match=rf"share a folder.*only: {name}, {twin}; rename"):
+        draw_pose(tiny_root, splits=["query"], overwrite=True, progress=False)
 
 
 def test_draw_pose_refuses_labels_without_keypoints(tiny_root):

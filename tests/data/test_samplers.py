@@ -112,13 +112,52 @@ def test_repeats_weigh_ids():
     assert seen == set(range(len(pids))), "over epochs every image is reachable"
 
 
+def test_an_epoch_draws_whole_shares_exactly_and_rounds_the_others_at_random():
+    pids = np.repeat(np.arange(8), 8)  # two groups an id
+    repeats = np.repeat([1, 1, 0.75, 0.75, 0.75, 0.75, 0.5, 0], 8)
+    sampler = PKSampler(pids, 2, 4, seed=0, repeats=repeats)
+    drawn = np.array([sampler._draw_counts(np.random.default_rng(i)) for i in range(60)])
+    assert (drawn.sum(axis=1) == 11).all()
+    assert (drawn[:, :2] == 2).all()
+    assert [set(column.tolist()) for column in drawn[:, 2:6].T] == [{1, 2}] * 4
+    assert (drawn[:, 6] == 1).all()
+    assert (drawn[:, 7] == 0).all()
+    halves = np.repeat([1, 0.5, 0.5], 4)
+    sampler = PKSampler(np.repeat([0, 1, 2], 4), 1, 4, seed=0, repeats=halves)
+    drawn = [sampler._draw_counts(np.random.default_rng(i)).tolist() for i in range(20)]
+    assert {tuple(counts) for counts in drawn} == {(1, 1, 0), (1, 0, 1)}
+
+
 def test_fewer_ids_than_a_batch_needs():
     pids = np.repeat([4, 5, 6], 5)
     with pytest.raises(DataError, match=r"needs 8 ids, but the training split has 3") as error:
         PKSampler(pids, 8, 4, seed=0)
     assert "set data.ids_per_batch to 3 or less" in str(error.value)
-    with pytest.raises(DataError, match="needs 2 ids on each of 2 ranks"):
+    with pytest.raises(DataError, match=r"needs 2 ids on each of 2 ranks.* to 1 or less"):
         PKSampler(pids, 2, 4, seed=0, rank_size=2)
+    with pytest.raises(DataError, match=r"has 3; set data\.ids_per_batch to 1 or less"):
+        PKSampler(pids, 1, 4, seed=0, rank_size=4)
+    assert len(PKSampler(pids, 3, 4, seed=0)) == 2
+
+
+def test_an_id_of_weight_zero_never_comes_and_does_not_count():
+    pids = np.repeat([4, 5, 6], 4)
+    repeats = np.repeat([1.0, 0.0, 1.0], 4)
+    batches = PKSampler(pids, 2, 4, seed=0, repeats=repeats).batches(0)
+    assert [sorted(set(pids[batch].tolist())) for batch in batches] == [[4, 6]]
+    with pytest.raises(DataError, match="needs 3 ids, but the training split has 2"):
+        PKSampler(pids, 3, 4, seed=0, repeats=repeats)
+
+
+def test_the_smallest_arguments_are_enough():
+    assert [batch.tolist() for batch in PKSampler([7], 1, 1, seed=0).batches(0)] == [[0]]
+
+
+def test_rounding_errors_of_shares_make_no_step():
+    """Thirty tenths add up to a little more than three."""
+    sampler = PKSampler(np.arange(30), 1, 1, seed=0, repeats=np.full(30, 0.1))
+    assert sampler._groups.sum() > 3
+    assert len(sampler) == 3
 
 
 @pytest.mark.parametrize(
@@ -127,6 +166,9 @@ def test_fewer_ids_than_a_batch_needs():
         {"ids_per_batch": 0},
         {"images_per_id": 0},
         {"rank": 2, "rank_size": 2},
+        {"rank": -1},
+        {"rank": 1},
+        {"repeats": np.full(15, np.inf)},
         {"repeats": np.full(15, -1.0)},
         {"repeats": np.ones(3)},
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtn_core.data import strict
+from mtn_core.data import strict, strict_worker
 from mtn_core.data.images import read_image
 from mtn_core.data.strict import StrictDecoder
 from mtn_core.errors import DataError
@@ -97,6 +97,52 @@ def test_zeros_behind_the_picture_and_in_a_profile_are_no_hole(decoder, jpeg):
         image.save(jpeg, icc_profile=bytes(500), comment=bytes(100))
     jpeg.write_bytes(jpeg.read_bytes() + bytes(100))
     assert problems_of(decoder, [jpeg]) == []
+
+
+def huffman_table(place, *symbols):
+    """A table in which the symbols have codes of two bits, the first one 00."""
+    return bytes([place, 0, len(symbols), *[0] * 14, *symbols])
+
+
+def test_the_symbol_of_the_code_of_zeros_alone():
+    first, second = huffman_table(0x10, 0x01, 0x22, 0x33), huffman_table(0x13, 0xF0)
+    light, unused = huffman_table(0x01, 0x07), huffman_table(0x12)
+    assert strict_worker._first_symbols(first + light + unused + second) == {0: 0x01, 3: 0xF0}
+    assert strict_worker._first_symbols(second) == {3: 0xF0}
+    assert strict_worker._first_symbols(b"") == {}
+
+
+def coded(symbol=0x01, zeros=16, table=2, frame=0xC0, behind=b"", magic=b"\xff\xd8"):
+    """A JPEG's skeleton, whose only component uses the table of AC coefficients 2."""
+
+    def segment(marker, body):
+        return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+    tables = huffman_table(0x10 | table, symbol) + huffman_table(0x11, 0x05)
+    scan = segment(0xDA, bytes([1, 1, 0x12, 0, 63, 0])) + b"\x5a" + bytes(zeros) + b"\x5a"
+    return magic + segment(frame, bytes(15)) + segment(0xC4, tables) + scan + behind + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("data", "hole"),
+    [
+        (coded(), True),
+        (coded(symbol=0x0F), True),
+        (coded(symbol=0x00), False),  # the rest of the block is 0
+        (coded(symbol=0xF0), False),  # sixteen zeros
+        (coded(zeros=15), False),
+        (coded(zeros=17), True),
+        (coded(table=3), False),  # the component's table is not told
+        (coded(frame=0xC1), True),
+        (coded(frame=0xC2), False),  # progressive
+        (coded(frame=0xCF), False),
+        (coded(behind=b"\xff\xda"), False),  # a further scan
+        (coded(magic=b"\xff\xd9"), False),
+        (coded(zeros=0) + bytes(16), False),  # behind the picture
+    ],
+)
+def test_a_hole_is_a_run_of_zeros_that_stands_for_coefficients(data, hole):
+    assert strict_worker._has_hole(data) == hole
 
 
 def test_a_flipped_bit_in_a_png_is_found(decoder, tmp_path):

@@ -10,8 +10,11 @@ from mtn_core.data.pose_maps import draw_heatmaps
 from mtn_core.data.transforms import (
     ENLARGEMENT,
     Augmentation,
+    _runs,
     draw_augmentation,
+    enlarge_maps,
     keypoint_vector,
+    scratch,
     transform_heatmaps,
     transform_image,
     transform_keypoints,
@@ -118,6 +121,30 @@ def test_maps_are_enlarged_and_cut_one_by_one(shift, flip):
     assert np.abs(result.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_maps_may_come_enlarged(flip):
+    maps, augmentation = random_maps(), Augmentation(shift=(3 / 64, 5 / 64), flip=flip)
+    enlarged = enlarge_maps(maps)
+    assert enlarged.shape == (36, 72, 72)
+    out = np.empty_like(enlarged)
+    assert enlarge_maps(maps, out) is out
+    np.testing.assert_array_equal(out, enlarged)
+    np.testing.assert_array_equal(
+        transform_heatmaps(enlarged, augmentation), transform_heatmaps(maps, augmentation)
+    )
+
+
+def test_neighbours_that_stay_together_are_mirrored_together():
+    assert _runs((3, 4, 5, 0, 1, 2, 6, 8)) == [(0, 3, 3), (3, 0, 3), (6, 6, 1), (7, 8, 1)]
+
+
+def test_scratch_is_used_again_while_its_shape_stays():
+    first = scratch("a test", (2, 3))
+    assert scratch("a test", (2, 3)) is first
+    assert scratch("another", (2, 3)) is not first
+    assert scratch("a test", (3, 2)).shape == (3, 2)
+
+
 def test_the_translation_enlarges_by_an_eighth_and_cuts_anywhere():
     config = DataConfig(flip=0, translation=1)
     shifts = {draw_augmentation(np.random.default_rng(i), config).shift for i in range(2000)}
@@ -146,6 +173,42 @@ def test_probabilities_are_what_they_say():
     assert draw_augmentation(np.random.default_rng(0), off) == Augmentation()
 
 
+class Draws:
+    """A generator that gives what it is told to, in the order of the draws."""
+
+    def __init__(self, shares=(0.5, 0.5, 0.5), corner=(0, 0), lightness=(0, 0), box=(0, 0, 0, 0)):
+        translation, flip, erasing = shares
+        self.values = [translation, *corner, flip, *lightness, erasing, *box]
+
+    def random(self, count):
+        assert count == len(self.values)
+        return np.array(self.values)
+
+
+def test_each_draw_has_its_place():
+    draws = Draws((0.1, 0.2, 0.3), (0.5, 0.99), (0.75, 0), (0.5, 0.5, 0.25, 1))
+    config = DataConfig(translation=0.11, flip=0.21, erasing=0.31, color_jitter=0.2)
+    drawn = draw_augmentation(draws, config)
+    assert drawn.shift == (4 / 64, 8 / 64)
+    assert drawn.flip
+    assert drawn.lightness == pytest.approx((1.1, 0.8))
+    side = 0.11**0.5  # of a square, whose area is half way from 0.02 to 0.2
+    left = 0.25 * (1 - side)
+    assert drawn.box == pytest.approx((left, 1 - side, left + side, 1))
+    none = draw_augmentation(draws, DataConfig(translation=0.1, flip=0.2, erasing=0.3))
+    assert none == Augmentation()
+
+
+@pytest.mark.parametrize(("aspect_draw", "aspect"), [(0, 0.3), (1, 1 / 0.3)])
+@pytest.mark.parametrize(("area_draw", "area"), [(0, 0.02), (1, 0.2)])
+def test_erased_boxes_at_their_limits(area_draw, area, aspect_draw, aspect):
+    draws = Draws(box=(area_draw, aspect_draw, 1, 0))
+    left, top, right, bottom = draw_augmentation(draws, DataConfig(erasing=1)).box
+    assert (right - left) * (bottom - top) == pytest.approx(area)
+    assert (right - left) / (bottom - top) == pytest.approx(aspect)
+    assert (right, top) == (pytest.approx(1), 0)
+
+
 def test_turning_one_augmentation_off_leaves_the_others():
     both = draw_augmentation(np.random.default_rng(4), DataConfig(flip=1, translation=1))
     one = draw_augmentation(np.random.default_rng(4), DataConfig(flip=1, translation=0))
@@ -171,6 +234,17 @@ def test_a_keypoint_that_leaves_the_image_loses_its_confidence():
     plain = transform_keypoints(keypoints, 100, 100)
     assert plain[[0, 1, 2], 2].tolist() == pytest.approx([0.8] * 3)
     assert plain[3, 2] == 0
+
+
+def test_edges_of_image_and_erased_box_belong_to_one_side():
+    keypoints = np.zeros((36, 3), np.float32)
+    keypoints[:6] = [[0, 0, 0.5], [8, 8, 0.5], [2, 4, 0.5], [6, 4, 0.5], [2, 8, 0.5], [4, 3, 0.5]]
+    whole = transform_keypoints(keypoints, 8, 8)
+    assert whole[:6, 2].tolist() == [0.5] * 6
+    erased = transform_keypoints(keypoints, 8, 8, Augmentation(box=(0.25, 0.5, 0.75, 1.0)))
+    assert erased[:6, 2].tolist() == [0.5, 0.5, 0, 0.5, 0.5, 0.5], "left and upper edge alone"
+    inside = Augmentation(box=(0, 0, 0.5, 0.5))
+    assert transform_keypoints(keypoints, 8, 8, inside)[:6, 2].tolist() == [0, *[0.5] * 5]
 
 
 @given(st.floats(-50, 350), st.floats(-50, 250), st.booleans(), st.sampled_from([None, *SHIFTS]))
@@ -236,8 +310,11 @@ def test_erasing_takes_image_maps_and_keypoints():
     assert heatmaps[:, 32:, 16:48].max() == 0
     assert segments[:, 32:, 16:48].max() == 0
     plain = everything(Augmentation())
-    np.testing.assert_array_equal(image[:32], plain[0][:32])
-    np.testing.assert_array_equal(heatmaps[:, :32], plain[2][:, :32])
+    erased = np.zeros((64, 64), bool)
+    erased[32:, 16:48] = True
+    np.testing.assert_array_equal(image[~erased], plain[0][~erased])
+    np.testing.assert_array_equal(heatmaps[:, ~erased], plain[2][:, ~erased])
+    np.testing.assert_array_equal(segments[:, ~erased], plain[3][:, ~erased])
 
 
 def test_erased_boxes_stay_inside():
@@ -256,6 +333,30 @@ def test_jitter_changes_lightness_and_keeps_hue():
     expected = (gradient * 1.2 + 0.5).astype(np.uint8)
     assert np.abs(brighter.astype(int) - expected).max() <= 1
     assert brighter[..., 1:].max() == 0, "a red car stays red"
+
+
+def test_contrast_is_about_the_mean_of_the_image_and_brightness_after_it():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :32] = 0, 150, 150  # the mean of all channels is 100
+    image[:, 32:] = 60, 90, 150
+    for lightness, left, right in (
+        ((1.0, 0.5), [50, 125, 125], [80, 95, 125]),
+        ((1.1, 0.5), [55, 138, 138], [88, 105, 138]),
+        ((3.0, 1.0), [0, 255, 255], [180, 255, 255]),
+        ((1.0, 3.0), [0, 250, 250], [0, 70, 250]),
+    ):
+        out = transform_image(image, 64, Augmentation(lightness=lightness))
+        assert (out[0, 0].tolist(), out[63, 63].tolist()) == (left, right)
+
+
+@pytest.mark.parametrize("height, width, shrinks", [(65, 65, True), (64, 200, False)])
+def test_a_crop_is_averaged_where_both_sides_shrink(height, width, shrinks):
+    import cv2
+
+    image = random_image(height, width)
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    expected = cv2.resize(image, (64, 64), interpolation=method)
+    np.testing.assert_array_equal(transform_image(image, 64), expected)
 
 
 def test_large_crops_are_averaged_not_sampled():

@@ -31,9 +31,28 @@ def test_worker_counts_follow_the_machine(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     assert num_workers_for(None) == 16
     assert num_workers_for(40) == 40
+    assert [num_workers_for(n) for n in (-1, 0, 1)] == [1, 1, 1]
     monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert num_workers_for(None) == 6
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert num_workers_for(None) == 1
+
+
+def test_only_a_lowered_count_is_told(monkeypatch, caplog):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    caplog.set_level("INFO")
+    num_workers_for(3)
+    assert not caplog.records
+    num_workers_for(4)
+    assert "4 workers asked for, 3 processors here: using 3" in caplog.text
+
+
+def test_no_depth_is_a_depth_of_one():
+    prefetcher, fetched = make(range(5), depth=0)
+    time.sleep(0.05)
+    assert len(fetched) == 1
+    assert len(list(prefetcher)) == 5
 
 
 def test_results_come_in_order_whatever_the_duration():

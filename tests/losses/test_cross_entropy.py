@@ -53,6 +53,14 @@ def test_unknown_labels_count_neither_in_the_sum_nor_in_the_mean():
     assert not gradient[~known].any()
 
 
+def test_a_tenth_is_smoothed_unless_told_otherwise():
+    logits = ms.Tensor([[2.0, 1.0, -3.0]], ms.float32)
+    label = ms.Tensor([0], ms.int32)
+    plain, smoothed = (float(SmoothedCrossEntropy(*s)(logits, label).asnumpy()) for s in ((0,), ()))
+    # The mean of the logits, 0, is 2 below the first one.
+    assert smoothed == pytest.approx(plain + 0.1 * 2, rel=1e-5)
+
+
 def test_only_unknown_labels_give_no_loss_and_no_gradient():
     loss, gradient = loss_and_gradient(np.ones((4, 10), np.float32), np.full(4, -1))
     assert loss == 0

@@ -140,6 +140,13 @@ def test_identical_embeddings_have_finite_gradients(options):
     assert np.isfinite(gradient(embedding, labels, **options)).all()
 
 
+@pytest.mark.parametrize(("margin", "active"), [(None, 0), (0.0, 0), (0.1, 1)])
+def test_an_anchor_at_equal_distances_is_active_by_its_margin_alone(margin, active):
+    options = {"soft": True} if margin is None else {"margin": margin}
+    outputs = run(np.ones((4, 3), np.float32), np.array([0, 0, 1, 1]), **options)
+    assert outputs[1] == active
+
+
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 @pytest.mark.parametrize("scale", [1e-4, 300.0, 60000.0])
 def test_half_precision_embeddings_neither_overflow_nor_vanish(scale, options):

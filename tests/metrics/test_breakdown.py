@@ -64,6 +64,21 @@ def test_quantiles_are_ordered_and_complete():
     assert len(by_quantile(frame, np.full(50, np.nan), "size")) == 0
 
 
+@pytest.mark.parametrize(
+    ("values", "ranges"),
+    [
+        ([1, 2, 9, 10], ["1 to 2 px", "9 to 10 px"]),
+        ([-10, -9, 2, 3], ["-10 to -9 px", "2 to 3 px"]),
+        ([0.125, 0.25, 3, 9.75], ["0.12 to 0.25 px", "3.00 to 9.75 px"]),
+    ],
+)
+def test_ranges_of_quantiles_are_readable(values, ranges):
+    table = by_quantile(make_per_query(ap=np.ones(4)), values, "size", num_groups=2, unit="px")
+    assert table["size"].tolist() == ranges
+    assert table["low"].tolist() == [values[0], values[2]]
+    assert table["high"].tolist() == [values[1], values[3]]
+
+
 def test_pairs_equal_an_evaluation_of_each_part():
     rng = np.random.default_rng(4)
     query, gallery = rng.standard_normal((20, 4)), rng.standard_normal((80, 4))
@@ -73,7 +88,10 @@ def test_pairs_equal_an_evaluation_of_each_part():
         query, gallery, q_pids, g_pids, q_camids, g_camids,
         q_groups=q_camids, g_groups=g_camids, name="camid",
     )  # fmt: skip
-    assert len(table) == 6  # a camera against itself ignores every match
+    # A camera against itself ignores every match.
+    pairs = [[1, 2], [1, 3], [2, 1], [2, 3], [3, 1], [3, 2]]
+    assert table[["query_camid", "gallery_camid"]].to_numpy().tolist() == pairs
+    assert table.index.tolist() == list(range(6))
     for row in table.itertuples():
         q, g = q_camids == row.query_camid, g_camids == row.gallery_camid
         part = evaluate(query[q], gallery[g], q_pids[q], g_pids[g], q_camids[q], g_camids[g])
@@ -94,7 +112,21 @@ def test_hardest_ids_come_first():
     first = table.iloc[0]
     assert (first["worst_query"], first["mistaken_for"], first["mistaken_count"]) == ("q0", 8, 2)
     assert first["median_first_match_rank"] == 3
+    assert first["num_query"] == 3
+    assert (first["mAP"], first["rank1"]) == (pytest.approx(0.2), pytest.approx(1 / 3))
     assert (table["mistaken_for"].iloc[1], table["mistaken_count"].iloc[1]) == (-1, 0)
+
+
+def test_the_lowest_of_equally_frequent_mistakes_is_named():
+    frame = make_per_query(
+        pid=[1, 1, 1, 1],
+        first_match_rank=[2, 2, 2, 2],
+        top1_pid=[9, 8, 9, 8],
+        color_id=[4, 4, 4, 4],
+        type_id=[6, 6, 6, 6],
+    )
+    row = mistakes.hardest_ids(frame).iloc[0]
+    assert row[["mistaken_for", "mistaken_count", "color_id", "type_id"]].tolist() == [8, 2, 4, 6]
 
 
 def test_confusions_name_both_crops():
@@ -109,6 +141,9 @@ def test_confusions_name_both_crops():
     assert table[["pid", "mistaken_for", "count"]].to_numpy().tolist() == [[1, 8, 2], [2, 8, 1]]
     assert table["num_query"].tolist() == [3, 1]
     assert table["share"].tolist() == [2 / 3, 1]
+    assert table["distance"].tolist() == [0.6, 0.5]
+    names = "pid mistaken_for count num_query share query_name gallery_name distance"
+    assert table.columns.tolist() == names.split()
     assert table.loc[0, ["query_name", "gallery_name"]].tolist() == ["q2", "g2"]  # the nearer one
 
 
@@ -117,14 +152,18 @@ def test_wrong_first_answers_are_compared_with_the_query():
         first_match_rank=[2, 2, 1, 2],
         color_id=[1, 1, 1, -1],
         type_id=[1, 2, 1, 2],
-        camid=[1, 2, 1, 1],
+        camid=[1, 2, 1, 0],
         top1_row=[0, 1, 0, 1],
+        top1_camid=[2, 2, 1, 0],
     )
     table = mistakes.wrong_first_answers(frame, [1, 3], [1, 2]).set_index("share_of")
     assert table.loc["same colour", ["count", "num_known"]].tolist() == [1, 2]
     assert table.loc["same type", ["count", "num_known"]].tolist() == [3, 3]
     assert table.loc["same colour and type", "share"] == 0.5
-    assert table.loc["same camera", ["count", "num_known"]].tolist() == [1, 3]
+    assert table.loc["same camera", ["count", "num_known"]].tolist() == [1, 2], "0 is unknown"
+    table = mistakes.wrong_first_answers(frame, [-1, -1], [-1, 2]).set_index("share_of")
+    assert table["num_known"].tolist() == [0, 2, 0, 2]
+    assert table["share"].isna().tolist() == [True, False, True, False]
 
 
 def test_attribute_confusion_counts_each_image_once_and_shows_the_surest():
@@ -143,6 +182,15 @@ def test_attribute_confusion_counts_each_image_once_and_shows_the_surest():
     assert table["share"].tolist() == [1 / 3, 2 / 3]
     assert table["example"].tolist() == ["a", "c"]
     assert table["example_confidence"].iloc[1] == pytest.approx(1 / (1 + np.exp(-5)))
+    names = "true_id predicted_id true predicted count share example example_confidence"
+    assert table.columns.tolist() == names.split()
+
+
+def test_attribute_confusion_of_large_scores_and_of_none():
+    table = mistakes.attribute_confusion(["a"], [2], [[1000.0, 1000.0]], [1], str)
+    assert table["example_confidence"].tolist() == [0.5]
+    assert len(mistakes.attribute_confusion(["a"], [-1], [[1.0, 2.0]], [2], str)) == 0
+    assert len(mistakes.attribute_confusion(["a"], [1], [[0.0, 0.0]], [-1], str)) == 0
 
 
 def test_attribute_mistakes_and_retrieval_mistakes():
@@ -169,4 +217,15 @@ def test_confidence_effect_is_the_rank_correlation():
         frame["confidence"].corr(frame["ap"], method="spearman")
     )
     assert 0 < row["low"] < row["spearman"] < row["high"] <= 1
-    assert len(mistakes.confidence_effect(make_per_query(confidence=np.zeros(60)))) == 0
+    assert row["num_query"] == 60
+
+
+def test_no_confidence_effect_of_what_does_not_vary_or_is_too_little():
+    ap = np.array([0.2, 0.4, 0.9])
+    for confidence, precision in ((np.zeros(3), ap), (ap, np.ones(3)), (ap[:2], ap[:2])):
+        frame = make_per_query(confidence=confidence, ap=precision)
+        assert len(mistakes.confidence_effect(frame)) == 0
+    table = mistakes.confidence_effect(make_per_query(confidence=ap, ap=ap))
+    assert table["spearman"].tolist() == [pytest.approx(1)]
+    spread = make_per_query(confidence=[0, 0.5, 1], ap=[0, 1, 0.5])
+    assert mistakes.confidence_effect(spread)["spearman"].tolist() == [pytest.approx(0.5)]

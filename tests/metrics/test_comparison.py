@@ -57,6 +57,31 @@ def test_other_protocols_are_refused(pair):
         check_comparable(first, other)
 
 
+def test_the_distance_may_differ_where_it_is_allowed_to(pair):
+    first, second = pair
+    other = Result(second.per_query, PROTOCOL | {"metric": "cosine"})
+    check_comparable(first, other, metric=False)
+    with pytest.raises(DataError, match="the distance"):
+        check_comparable(first, other)
+    with pytest.raises(DataError, match="the order of ties"):
+        check_comparable(first, Result(second.per_query, PROTOCOL | {"ties": "z"}), metric=False)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(40, "b" * 40), (41, "b" * 12 + "…")])
+def test_long_values_are_shortened(pair, length, shown):
+    other = Result(pair[1].per_query, PROTOCOL | {"metric": "b" * length})
+    with pytest.raises(DataError, match=rf"\(euclidean and {shown}\)"):
+        check_comparable(pair[0], other)
+
+
+def test_drawing_starts_from_the_seed(pair):
+    first, second = (p.per_query for p in pair)
+    second = second.assign(ap=second["ap"].to_numpy()[::-1])
+    table = difference_table(first, second)
+    pd.testing.assert_frame_equal(table, difference_table(first, second, seed=0))
+    assert not table.equals(difference_table(first, second, seed=1))
+
+
 def test_other_queries_are_refused(pair):
     with pytest.raises(DataError, match="same queries in the same order"):
         difference_table(pair[0].per_query, pair[1].per_query[::-1])

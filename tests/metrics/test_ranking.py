@@ -30,5 +30,8 @@ def test_nearest_gives_distances_over_blocks(monkeypatch):
 
 
 def test_top_must_fit():
-    with pytest.raises(DataError, match="from 1 to 3; got 4"):
-        smallest(np.zeros((1, 3)), 4)
+    for top in (0, 4):
+        with pytest.raises(DataError, match=f"from 1 to 3; got {top}"):
+            smallest(np.zeros((1, 3)), top)
+    assert smallest(np.array([[2.0, 1, 3]]), 1)[0].tolist() == [[1]]
+    assert smallest(np.array([[2.0, 1, 3]]), 3)[0].tolist() == [[1, 0, 2]]

@@ -49,6 +49,19 @@ def test_equals_the_dense_form_in_float32_blocks(monkeypatch):
     np.testing.assert_array_equal(sparse.keys(5, 6), sparse.keys(0, 40)[5:6])
 
 
+def test_under_cosine_only_directions_count():
+    """Of embeddings shorter than one, too; one without a direction is as far from all."""
+    query, gallery, *_ = make(2, 6, 50, 5)
+    settings_ = {"k1": 8, "k2": 3, "metric": "cosine"}
+    plain = rerank(query, gallery, **settings_).keys(0, 6)
+    lengths = np.geomspace(1e-3, 1e3, 50)[:, None]
+    scaled = rerank(query / 100, gallery * lengths, **settings_).keys(0, 6)
+    np.testing.assert_allclose(scaled, plain, atol=1e-6)
+    gallery[7] = 0
+    keys = rerank(query, gallery, **settings_).keys(0, 6)
+    np.testing.assert_allclose(keys, rerank_dense(query, gallery, **settings_), atol=1e-6)
+
+
 def test_lambda_one_is_the_plain_order():
     query, gallery, q_pids, g_pids = make(3, 20, 100, 6)
     camids = np.ones(20, int), np.full(100, 2)

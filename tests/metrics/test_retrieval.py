@@ -38,7 +38,9 @@ def test_cmc_counts_only_queries_with_a_match():
     assert result.cmc.tolist() == [0, 0.5, 1, 1]
     assert result.num_query_without_match == 1
     assert result.queries_without_match.tolist() == [2]
-    assert np.isnan(result.ap[2])
+    assert np.isnan([result.ap[2], result.inp[2], result.first_match_distance[2]]).all()
+    assert result.first_match.tolist() == [1, 2, -1]
+    assert result.first_match_rank.tolist() == [2, 3, 0]
     assert result.mAP == pytest.approx((1 / 2 + 1 / 3) / 2)
 
 
@@ -248,11 +250,43 @@ def test_copies_have_one_key_whatever_blas_makes_of_their_place(monkeypatch, met
     assert (blocks.keys(0, 23)[:, 12] != blocks.keys(0, 23)[:, 13]).any()
 
 
+def test_keys_of_some_queries_take_the_memory_of_their_rows_only():
+    shapes = []
+
+    class Probe(distance.BlockDistances):
+        def begin(self, start, stop, out):
+            shapes.append(out.shape)
+            return super().begin(start, stop, out)
+
+    assert Probe(np.ones((9, 2)), np.ones((4, 2))).keys(6, 8).shape == (2, 4)
+    assert shapes == [(2, 4)]
+
+
 def test_find_copies_takes_the_first_of_equal_rows():
     rows = np.array([[1, 2], [0.0, 3], [1, 2], [-0.0, 3], [1, 2], [1, 3]], np.float32)
     copies, originals = distance.find_copies(rows)
     assert dict(zip(copies.tolist(), originals.tolist(), strict=True)) == {2: 0, 3: 1, 4: 0}
     assert distance.find_copies(np.eye(5)) == (None, None)
+
+
+def test_the_length_of_the_cmc():
+    query, gallery = one_dimension([0], [2, 1, 3])
+    ids = [1], [1, 2, 2], [1], [2, 2, 2]
+    for max_rank, cmc in ((1, [0]), (2, [0, 1]), (np.int64(3), [0, 1, 1]), (5, [0, 1, 1, 1, 1])):
+        assert evaluate(query, gallery, *ids, max_rank=max_rank).cmc.tolist() == cmc
+    blocks = distance.BlockDistances(query, gallery)
+    assert len(evaluate(query, gallery, *ids).cmc) == 50
+    assert len(retrieval.evaluate_blocks(blocks, *ids).cmc) == 50
+
+
+def test_a_camera_unknown_on_one_side_is_its_own():
+    for q_camids, g_camids in (([0], [3, 3]), ([3], [0, 3]), ([3], [3, 0])):
+        q_found, g_found = separate_unknown_cameras(["a"], q_camids, ["b", "c"], g_camids)
+        known = [c for c in (*q_found.tolist(), *g_found.tolist()) if c > 0]
+        assert known == [3, 3]
+        assert min(*q_found, *g_found) < 0
+    same = separate_unknown_cameras(["a"], [3], ["b"], [4])
+    assert [c.tolist() for c in same] == [[3], [4]]
 
 
 def test_unknown_camera_ignores_only_the_image_itself():
@@ -288,6 +322,8 @@ GOOD = {
         ({"q_pids": [1.0, 2.0]}, "`q_pids` must be whole numbers"),
         ({"metric": "manhattan"}, "euclidean, cosine; got 'manhattan'"),
         ({"max_rank": 0}, "at least 1; got 0"),
+        ({"max_rank": True}, "at least 1; got True"),
+        ({"max_rank": 1.5}, "at least 1; got 1.5"),
     ],
 )
 def test_bad_input(change, message):
@@ -296,7 +332,7 @@ def test_bad_input(change, message):
     evaluate(**GOOD)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("scale", [1e-30, 3e-22, 1e30])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("exact_work", [0, 1e12])
 def test_tiny_and_huge_embeddings_keep_their_order(monkeypatch, scale, metric, exact_work):

@@ -3,6 +3,7 @@ import pytest
 
 from mtn_core.errors import DataError
 from mtn_core.metrics.statistics import (
+    _draw_weights,
     bootstrap_contrast,
     bootstrap_mean,
     bootstrap_means,
@@ -98,6 +99,40 @@ def test_too_little_data_has_no_interval():
     assert empty.num_groups == 0
 
 
+def test_two_vehicles_are_enough_for_an_interval():
+    # Drawn 00, 01, 10 or 11: means 0, 1/2, 1/2, 1.
+    interval = bootstrap_mean([0.0, 1.0], [3, 4])
+    assert (interval.estimate, interval.low, interval.high) == (0.5, 0, 1)
+    assert interval.share_above_zero == pytest.approx(3 / 4 + 1 / 4 / 2, abs=0.02)
+    half = bootstrap_mean([0.0, 1.0], [3, 4], level=0.4)  # from the 0.3 to the 0.7 quantile
+    assert (half.low, half.high, half.level) == (0.5, 0.5, 0.4)
+
+
+def test_every_draw_is_of_as_many_vehicles_as_there_are():
+    for num_draws in (1, 249, 250, 251, 600):
+        weights = np.concatenate(list(_draw_weights(7, num_draws, 0)))
+        assert weights.shape == (num_draws, 7)
+        assert (weights.sum(axis=1) == 7).all()
+
+
+def test_a_contrast_rests_on_the_vehicles_of_the_smaller_side():
+    contrast = bootstrap_contrast([1.0, 2, 3, 4], [True, False, False, False], [1, 1, 2, 3])
+    assert contrast.estimate == -2
+    assert contrast.num_groups == 1
+    assert np.isnan(contrast.low)
+
+
+def test_drawing_starts_from_the_seed(rows):
+    values, groups = rows
+    marked = groups % 2 == 0
+    for draw in (
+        lambda **seed: bootstrap_mean(values, groups, **seed),
+        lambda **seed: bootstrap_means({"a": values}, groups, **seed)["a"],
+        lambda **seed: bootstrap_contrast(values, marked, groups, **seed),
+    ):
+        assert draw() == draw(seed=0) != draw(seed=1)
+
+
 def test_table(rows):
     table = intervals_table({"mAP": bootstrap_mean(*rows)})
     assert list(table.columns[:4]) == ["measure", "estimate", "low", "high"]
@@ -108,5 +143,11 @@ def test_bad_input():
         bootstrap_mean([1, 2], [1, 2, 3])
     with pytest.raises(DataError, match="between 0 and 1; got 10, 95"):
         bootstrap_mean([1, 2], [1, 2], num_draws=10, level=95)
+    for wrong in ({"num_draws": 0}, {"level": 0}, {"level": 1}):
+        with pytest.raises(DataError, match="at least 1 and `level` between 0 and 1"):
+            bootstrap_mean([1, 2], [1, 2], **wrong)
+    assert bootstrap_mean([1, 1], [1, 2], num_draws=1).low == 1
+    with pytest.raises(DataError, match="one length"):
+        bootstrap_mean([[1, 2]], [[1, 2]])
     with pytest.raises(DataError, match="same queries"):
         paired_difference([1, 2], [1, 2, 3], [1, 2])
