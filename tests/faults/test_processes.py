@@ -1,6 +1,5 @@
 """Interrupts, errors that nobody foresaw, and jobs that cannot work."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -43,7 +42,7 @@ def test_an_interrupt_is_one_line_130_and_leaves_nothing(tmp_path, number):
     assert process.stdout.readline() == "under way\n"
     assert len(list(tmp_path.iterdir())) == 1
     process.send_signal(number)
-    _, printed = process.communicate(timeout=60)
+    _, printed = process.communicate()
     assert process.returncode == 130
     assert printed == "interrupted: mtn check was stopped before its end\n"
     assert list(tmp_path.iterdir()) == []
@@ -62,15 +61,13 @@ def test_an_interrupted_evaluation_leaves_the_run_as_it_was(smoke_root, tmp_path
         [sys.executable, "-m", "mtn_core", *command],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "GLOG_v": "3"},
     )
-    deadline = time.monotonic() + 120
     while not (run / ".unfinished" / "config.yaml").exists() and not (run / ".unfinished").exists():
-        assert time.monotonic() < deadline and process.poll() is None
+        assert process.poll() is None
         time.sleep(0.05)
     time.sleep(3)  # in the midst of the network's work
     process.send_signal(signal.SIGINT)
-    printed = process.communicate(timeout=120)[1]
+    printed = process.communicate()[1]
     assert process.returncode == 130, printed
     assert "interrupted: mtn eval was stopped before its end" in printed
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
