@@ -158,4 +158,4 @@ subprocess.run([sys.executable, "-c", "import os; print(os.environ['{CORETYPE_VA
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "numpy sees SkylakeX" in done.stderr, done.stderr
-    assert done.stdout.splitlines()[-1] == "SkylakeX", done.stdout + done.stderr
+    assert "SkylakeX" in done.stdout.splitlines(), done.stdout + done.stderr
