@@ -72,10 +72,15 @@ def guard_onednn(
             mindspore_version = metadata.version("mindspore")
         except metadata.PackageNotFoundError:
             return False
-    if _release(mindspore_version) < _FIRST_AFFECTED:
+    if not has_onednn_trap(mindspore_version):
         return False
     environ[ONEDNN_VARIABLE] = "AVX2"
     return True
+
+
+def has_onednn_trap(mindspore_version: str) -> bool:
+    """Whether a release of MindSpore falls to oneDNN's reference code on AVX-512 processors."""
+    return _release(mindspore_version) >= _FIRST_AFFECTED
 
 
 def _default_target() -> str:
