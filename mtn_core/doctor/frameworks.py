@@ -7,6 +7,7 @@ from mtn_core.doctor.finding import Finding, ProbeError, probe
 from mtn_core.environment import ONEDNN_VARIABLE, has_onednn_trap
 
 _INSTALL = "bash scripts/install.sh"
+_CUDA = "install NVIDIA's driver, then: pip install 'onnxruntime-gpu[cuda,cudnn]'"
 _MINDSPORE = """
 import json, os, pathlib, mtn_core, mindspore as ms
 plugins = pathlib.Path(ms.__file__).parent / "lib" / "plugin"
@@ -93,7 +94,7 @@ def check_onnxruntime() -> Finding:
     if "cuda" not in facts:
         return Finding("ONNX Runtime", "ok", found)
     lack = f"for its CUDA provider: {facts['cuda']}"
-    return Finding("ONNX Runtime", "ok", found, (lack,), ("bash scripts/install.sh gpu",))
+    return Finding("ONNX Runtime", "ok", found, (lack,), (_CUDA,))
 
 
 def check_torch() -> Finding:

@@ -62,7 +62,7 @@ def test_a_product_is_measured():
 
 def test_packages_that_are_not_there_are_named(monkeypatch):
     def version(name):
-        if name == "papermill":
+        if name in ("papermill", "torch"):
             raise importlib.metadata.PackageNotFoundError(name)
         return "1"
 
