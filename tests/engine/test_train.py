@@ -78,6 +78,8 @@ def start(folder, pause=0.4):
     program = PROGRAM.format(here=str(HERE), pause=pause)
     return subprocess.Popen(
         [sys.executable, "-c", program, str(folder)],
+        # A test run in the background of a shell hands on that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stderr=subprocess.PIPE,
         text=True,
     )
