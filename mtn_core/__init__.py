@@ -4,8 +4,8 @@ The package is used through its modules (``from mtn_core.data.split import load_
 it has one documented side effect, see :mod:`mtn_core.environment`.
 """
 
-from mtn_core.environment import guard_onednn
+from mtn_core.environment import guard_environment
 
 __version__ = "0.1.0"
 
-guard_onednn()
+guard_environment()

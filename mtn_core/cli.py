@@ -14,14 +14,18 @@ from mtn_core import __version__
 from mtn_core.environment import guard_onednn
 from mtn_core.errors import MtnError, first_line
 
-_COMMAND_MODULES = ("data", "convert", "train", "analysis", "export", "pose", "workbook")
+_COMMAND_MODULES = ("data", "convert", "train", "analysis", "export", "pose", "workbook", "doctor")
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 _LONGEST_NAME = 200
 
 
-def create_parser() -> argparse.ArgumentParser:
-    """The parser of ``mtn`` with all its subcommands."""
+def create_parser(modules: Sequence[str] = _COMMAND_MODULES) -> argparse.ArgumentParser:
+    """The parser of ``mtn`` with its subcommands.
+
+    Args:
+        modules: Of :mod:`mtn_core.commands`; all by default.
+    """
     parser = argparse.ArgumentParser(
         prog="mtn",
         description="Vehicle re-identification workbook: MultiTaskNet on MindSpore.",
@@ -32,7 +36,7 @@ def create_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=_Subparser
     )
-    for name in _COMMAND_MODULES:
+    for name in modules:
         import_module(f"mtn_core.commands.{name}").register(subparsers)
     return parser
 
@@ -50,7 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 failed, 130 interrupted; wrong usage leaves through ``SystemExit(2)``.
     """
-    args = create_parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        # The doctor's patients, NumPy among them, need not be well for it to be called.
+        parser = create_parser(("doctor",) if words[:1] == ["doctor"] else _COMMAND_MODULES)
+    except ImportError as error:
+        print(f"error: {_name_doctor(error)}", file=sys.stderr)
+        return EXIT_FAILED
+    args = parser.parse_args(words)
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO,
         format="%(levelname)s %(name)s: %(message)s",
@@ -68,6 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.verbose:
             logging.getLogger(__name__).exception("%s failed", args.command)
         print(f"error: {_describe(error)}", file=sys.stderr)
+        return EXIT_FAILED
+    except ImportError as error:
+        if (error.name or "mtn_core").startswith("mtn_core"):
+            print(f"error: {_report_bug(error, args.command)}", file=sys.stderr)
+        else:
+            print(f"error: {_name_doctor(error)}", file=sys.stderr)
         return EXIT_FAILED
     except Exception as error:
         print(f"error: {_report_bug(error, args.command)}", file=sys.stderr)
@@ -101,6 +118,13 @@ def _describe(error: Exception) -> str:
     name = str(error.filename)
     shown = name if len(name) <= _LONGEST_NAME else f"{name[:60]}...{name[-60:]}"
     return f"{shown}: {error.strerror}"
+
+
+def _name_doctor(error: ImportError) -> str:
+    return (
+        f"a package is missing or broken: {first_line(error)}. `mtn doctor` says what else is, and "
+        "the command that mends it"
+    )
 
 
 def _report_bug(error: Exception, command: str) -> str:

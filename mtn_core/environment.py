@@ -1,8 +1,13 @@
-"""The one environment variable that this package sets by itself.
+"""The environment variables that this package sets by itself, never over a user's own.
 
-MindSpore 2.9.0 and later run every convolution larger than 1x1 through oneDNN's reference code on
-AVX-512 processors, about a hundred times slower than before. Limiting oneDNN to AVX2 avoids it,
-but only if the variable is set before ``mindspore`` is first imported.
+``ONEDNN_MAX_CPU_ISA``: MindSpore 2.9.0 and later run every convolution larger than 1x1 through
+oneDNN's reference code on AVX-512 processors, about a hundred times slower than before. Limiting
+oneDNN to AVX2 avoids it, but only before ``mindspore`` is first imported.
+
+``OPENBLAS_CORETYPE``: see :mod:`mtn_core.blas`; only before ``numpy`` is first imported.
+
+``GLOG_v``: MindSpore's C++ part prints warnings about its own graphs into progress bars; 3 leaves
+its errors.
 """
 
 import os
@@ -12,9 +17,27 @@ from collections.abc import MutableMapping
 from importlib import metadata
 from pathlib import Path
 
+from mtn_core.blas import guard_blas
+
 ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 DEVICE_VARIABLE = "MTN_DEVICE_TARGET"
+LOG_VARIABLE = "GLOG_v"
+_ERRORS_ONLY = "3"
 _FIRST_AFFECTED = (2, 9)
+
+
+def guard_environment(environ: MutableMapping[str, str] | None = None) -> None:
+    """Set what NumPy and MindSpore read when they are loaded; importing the package does it.
+
+    A program that imports one of them earlier than anything of this package calls it first of all.
+
+    Args:
+        environ: Where variables are read and set; ``os.environ`` by default.
+    """
+    environ = os.environ if environ is None else environ
+    guard_blas(environ)
+    guard_onednn(environ=environ)
+    environ.setdefault(LOG_VARIABLE, _ERRORS_ONLY)
 
 
 def guard_onednn(
@@ -49,10 +72,15 @@ def guard_onednn(
             mindspore_version = metadata.version("mindspore")
         except metadata.PackageNotFoundError:
             return False
-    if _release(mindspore_version) < _FIRST_AFFECTED:
+    if not has_onednn_trap(mindspore_version):
         return False
     environ[ONEDNN_VARIABLE] = "AVX2"
     return True
+
+
+def has_onednn_trap(mindspore_version: str) -> bool:
+    """Whether a release of MindSpore falls to oneDNN's reference code on AVX-512 processors."""
+    return _release(mindspore_version) >= _FIRST_AFFECTED
 
 
 def _default_target() -> str:

@@ -14,6 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mtn_core.environment import guard_environment
+
+guard_environment()  # before NumPy is loaded
+
 import numpy as np
 import psutil
 

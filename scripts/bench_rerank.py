@@ -12,6 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from mtn_core.environment import guard_environment
+
+guard_environment()  # before NumPy is loaded
+
 import numpy as np
 from bench_metrics import (
     SIGNALS,

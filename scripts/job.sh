@@ -3,7 +3,6 @@
 # KIND is train, distribute or eval; TARGET is CPU, GPU or Ascend; NAME is the script's own.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-export GLOG_v=${GLOG_v:-3}
 
 kind=$1 target=$2 name=$3
 shift 3

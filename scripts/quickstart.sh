@@ -18,6 +18,6 @@ done
 [[ $profile == smoke || $profile == demo ]] || usage
 
 bash scripts/install.sh
-export PATH="$PWD/.venv/bin:$PATH" GLOG_v=${GLOG_v:-3}
+export PATH="$PWD/.venv/bin:$PATH"
 mtn workbook --profile "$profile" --overwrite
 echo "open $PWD/reports/$profile/index.html"

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/install.sh dev
-export PATH="$PWD/.venv/bin:$PATH" GLOG_v=${GLOG_v:-3}
+export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy

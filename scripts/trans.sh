@@ -2,7 +2,6 @@
 # What run_trans_ascend.sh, run_trans_gpu.sh and run_trans_cpu.sh share: trans.sh TARGET ARGUMENTS...
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-export GLOG_v=${GLOG_v:-3}
 
 target=$1
 shift

@@ -5,6 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+import mtn_core  # noqa: F401 - sets what NumPy and MindSpore read, before a test loads them
+
+# The same examples on every machine and day: what chance finds becomes an @example.
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -1,6 +1,5 @@
 """The command line as a user meets it: help, usage errors, exit codes, messages."""
 
-import os
 import subprocess
 import sys
 
@@ -16,7 +15,6 @@ def run(*arguments, cwd=None):
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "GLOG_v": "3"},
     )
 
 
@@ -46,6 +44,7 @@ def test_every_command_of_the_design_is_there():
         "search",
         "report",
         "workbook",
+        "doctor",
     }
 
 

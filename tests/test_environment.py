@@ -1,4 +1,4 @@
-"""The oneDNN guard: before the import, on CPU only, never over a user's own setting."""
+"""The guards: before the import, never over a user's own setting; oneDNN's on CPU only."""
 
 import platform
 import subprocess
@@ -6,7 +6,13 @@ import sys
 
 import pytest
 
-from mtn_core.environment import DEVICE_VARIABLE, ONEDNN_VARIABLE, guard_onednn
+from mtn_core.environment import (
+    DEVICE_VARIABLE,
+    LOG_VARIABLE,
+    ONEDNN_VARIABLE,
+    guard_environment,
+    guard_onednn,
+)
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="needs a GPU or x86: oneDNN is x86 only"
@@ -51,6 +57,13 @@ def test_it_is_too_late_after_the_import(monkeypatch):
     environ = {}
     assert not guard_onednn("CPU", environ, "2.9.0")
     assert environ == {}
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "3"), ({LOG_VARIABLE: "1"}, "1")])
+def test_mindspores_warnings_are_silenced_unless_the_user_wants_them(before, after):
+    environ = dict(before)
+    guard_environment(environ)
+    assert environ[LOG_VARIABLE] == after
 
 
 def test_importing_the_package_sets_the_variable_before_mindspore_is_imported():

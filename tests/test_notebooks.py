@@ -30,3 +30,14 @@ def test_a_notebook_is_thin_and_stripped(path):
 def test_the_notebooks_are_numbered_without_gaps():
     numbers = [int(p.name[:2]) for p in NOTEBOOKS]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_package_is_imported_before_numpy_and_mindspore(path):
+    """It sets variables that they read when they are loaded; figures and tables load NumPy, too."""
+    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    lines = "\n".join("".join(c["source"]) for c in cells).splitlines()
+    imports = [line for line in lines if line.startswith(("import ", "from "))]
+    third_party = ("numpy", "matplotlib", "pandas", "mindspore", "safetensors")
+    first = next(i for i, line in enumerate(imports) if line.split()[1].startswith("mtn_core"))
+    assert not [line for line in imports[:first] if line.split()[1].startswith(third_party)]

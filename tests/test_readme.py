@@ -66,7 +66,6 @@ def test_blocks_run(tmp_path, smoke_root):
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHON": sys.executable,
-        "GLOG_v": "3",
     }
     ran = 0
     for tag, _, code in BLOCKS:

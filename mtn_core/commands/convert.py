@@ -1,4 +1,4 @@
-"""``mtn convert``: PyTorch weights to a MindSpore checkpoint."""
+"""``mtn convert``: pretrained weights to a checkpoint of this package."""
 
 import argparse
 from pathlib import Path
@@ -10,15 +10,19 @@ def register(subparsers) -> None:
     """Add ``convert``."""
     parser = subparsers.add_parser(
         "convert",
-        help="pretrained PyTorch weights to a MindSpore checkpoint",
+        help="pretrained PyTorch or MindCV weights to a checkpoint",
         description=(
-            "Converts torchvision's DenseNet-121, an HRNet (of ImageNet, COCO or PAMTRI), "
-            "or a model trained with PAMTRI's PyTorch code, to a checkpoint for --pre_ckpt_path. A "
-            ".pth file is read as weights only: nothing else that it may hold is run."
+            "Converts torchvision's or MindCV's DenseNet-121, an HRNet (of ImageNet, COCO or "
+            "PAMTRI), or a model trained with PAMTRI's PyTorch code, to a checkpoint for "
+            "--pre_ckpt_path. A .pth file is read as weights only: nothing else that it may hold "
+            "is run."
         ),
     )
     parser.add_argument(
-        "--pth_path", type=Path, required=True, help=".pth, .pth.tar, .pt or .safetensors file"
+        "--pth_path",
+        type=Path,
+        required=True,
+        help=".pth, .pth.tar, .pt, .safetensors or MindCV's .ckpt file",
     )
     parser.add_argument(
         "--out", type=Path, default=DEFAULT_OUT, help="checkpoint to write (default: %(default)s)"

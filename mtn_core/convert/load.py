@@ -10,8 +10,9 @@ from mtn_core.convert.multitask import (
     ConversionReport,
     check_fit,
     convert_file,
+    convert_state_dict,
 )
-from mtn_core.convert.names import BACKBONE
+from mtn_core.convert.names import BACKBONE, MINDCV_SIGN
 from mtn_core.errors import CheckpointError
 from mtn_core.models.checkpoint import load_checkpoint
 from mtn_core.models.densenet import RGB_CHANNELS
@@ -43,7 +44,8 @@ def load_pretrained(network: MultiTaskNet, path: str | Path) -> ConversionReport
 
     Args:
         network: Changed in place, and not at all when the file is refused.
-        path: A ``.ckpt`` from ``mtn convert`` or ``mtn train``, or a PyTorch file to be converted.
+        path: A ``.ckpt`` from ``mtn convert``, ``mtn train`` or MindCV, or a PyTorch file to be
+            converted.
 
     Returns:
         What was mapped, what was skipped and why, and what keeps its initial value and why.
@@ -56,6 +58,8 @@ def load_pretrained(network: MultiTaskNet, path: str | Path) -> ConversionReport
     path = Path(path)
     if path.suffix == ".ckpt":
         arrays = load_checkpoint(path).weights
+        if MINDCV_SIGN in arrays:
+            arrays = convert_state_dict(arrays, str(path)).parameters
     else:
         arrays = convert_file(path).parameters
     current = {name: p.asnumpy() for name, p in network.parameters_dict().items()}

@@ -1,7 +1,8 @@
-"""Pretrained PyTorch weights under the names of MultiTaskNet, every one of them accounted for.
+"""Pretrained weights under the names of MultiTaskNet, every one of them accounted for.
 
-Known layouts are torchvision's DenseNet-121 (``features.*``, in both spellings of its layers) and
-the PyTorch original of PAMTRI (``base.*`` with ``fc_vid``, ``classifier_vcolor`` ...).
+Known layouts are torchvision's DenseNet-121 (``features.*``, in both spellings of its layers),
+MindCV's (``features.denseblock1.cell_list.*``) and the PyTorch original of PAMTRI (``base.*`` with
+``fc_vid``, ``classifier_vcolor`` ...).
 """
 
 from collections import defaultdict
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mtn_core.config import ModelConfig
-from mtn_core.convert.names import BACKBONE, match_names
+from mtn_core.convert.names import BACKBONE, MINDCV_SIGN, match_names
 from mtn_core.convert.read import read_state_dict
 from mtn_core.errors import CheckpointError, RunFolderError, first_offenders
 from mtn_core.files import refuse_existing, sha256_of
@@ -82,15 +83,15 @@ class Conversion:
 
 
 def convert_file(path: str | Path) -> Conversion:
-    """Read a PyTorch weight file and convert it; see :func:`convert_state_dict`."""
+    """Read a PyTorch or MindCV weight file and convert it; see :func:`convert_state_dict`."""
     return convert_state_dict(read_state_dict(path), source=Path(path).name)
 
 
 def convert_state_dict(arrays: dict[str, np.ndarray], source: str = "state dict") -> Conversion:
-    """Rename PyTorch parameters to MultiTaskNet's and check that they fit.
+    """Rename PyTorch or MindCV parameters to MultiTaskNet's and check that they fit.
 
     Args:
-        arrays: Arrays by their PyTorch name, as :func:`read_state_dict` gives them.
+        arrays: Arrays by their name in the file, as :func:`read_state_dict` gives them.
         source: What to call the input in messages.
 
     Returns:
@@ -121,7 +122,8 @@ def convert_state_dict(arrays: dict[str, np.ndarray], source: str = "state dict"
         model = None
         backbone = DenseNet121(stem.shape[1])
         expected = {BACKBONE + p.name: p.shape for p in backbone.get_parameters()}
-        layout = "PAMTRI's PyTorch original, backbone" if heads else "DenseNet-121"
+        layout = "MindCV's DenseNet-121" if MINDCV_SIGN in arrays else "DenseNet-121"
+        layout = "PAMTRI's PyTorch original, backbone" if heads else layout
     parameters = {target: arrays[name] for name, target in mapped.items()}
     labels = {target: name for name, target in mapped.items()}
     check_fit(parameters, expected, source, labels)
@@ -214,7 +216,8 @@ def _mapped_array(
             return arrays[name]
     raise CheckpointError(
         f"{source} holds no {target.removeprefix(BACKBONE)}: expected a DenseNet-121 of "
-        f"torchvision or PAMTRI's original, got parameters such as {first_offenders(list(arrays))}"
+        "torchvision or MindCV, or PAMTRI's original, got parameters such as "
+        f"{first_offenders(list(arrays))}"
     )
 
 

@@ -1,9 +1,10 @@
-"""What the parameters of PyTorch's DenseNet-121 and of PAMTRI's original are called here."""
+"""What torchvision, MindCV and PAMTRI's original call the parameters of DenseNet-121."""
 
 import re
 from collections.abc import Iterable
 
 BACKBONE = "backbone."
+MINDCV_SIGN = "features.norm0.gamma"  # torchvision says features.norm0.weight
 
 _NORM_VALUES = {
     "weight": "gamma",
@@ -25,10 +26,10 @@ _IMAGENET = "ImageNet's 1000 classes are not vehicles"
 
 
 def match_names(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Sort PyTorch parameter names.
+    """Sort parameter names of PyTorch files and of MindCV's checkpoints.
 
     Args:
-        names: Names in a state dict.
+        names: Names in the file.
 
     Returns:
         Name -> the network's name; name -> why it is skipped on purpose; names nobody knows.
@@ -50,8 +51,14 @@ def match_names(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], l
 
 
 def canonical_name(name: str) -> str:
-    """``features.denselayer2.norm.1.bias`` -> ``denselayer2.norm1.bias``, the newer spelling."""
+    """``features.denselayer2.norm.1.bias`` -> ``denselayer2.norm1.bias``, the newer spelling.
+
+    MindCV's cells lie a level deeper: ``features.denseblock1.cell_list.0.norm1.gamma`` ->
+    ``denseblock1.0.norm1.gamma``, ``features.transition1.features.conv.weight`` ->
+    ``transition1.conv.weight``.
+    """
     name = re.sub(r"^(features|base)\.", "", name)
+    name = re.sub(r"^(denseblock\d+)\.cell_list\.|^(transition\d+)\.features\.", r"\1\2.", name)
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name)
 
 
@@ -60,9 +67,9 @@ def _backbone_name(parts: list[str]) -> str | None:
     if not path or not re.fullmatch(r"(norm|conv)\d?", path[-1]):
         return None
     if path[-1].startswith("norm"):
-        if value not in _NORM_VALUES:
+        value = _NORM_VALUES.get(value, value)
+        if value not in _NORM_VALUES.values():
             return None
-        value = _NORM_VALUES[value]
     elif value != "weight":
         return None
     # Layers are numbered from 1 there and from 0 in a SequentialCell.

@@ -1,8 +1,8 @@
-"""Weight files of PyTorch as NumPy arrays, without running anything that such a file may hold.
+"""Weight files as NumPy arrays, without running anything that such a file may hold.
 
 A ``.pth`` file is a pickle, and a pickle can call any function when it is read. It is only ever
 read with torch's restricted reader (``weights_only=True``), which knows tensors and containers.
-``.safetensors`` files hold plain numbers and need no torch.
+``.safetensors`` files hold plain numbers and need no torch, and neither do MindSpore's ``.ckpt``.
 """
 
 import re
@@ -26,11 +26,12 @@ _SAFETENSORS_TYPES: dict[str, np.dtype] = {
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the named arrays of a ``.pth``, ``.pth.tar``, ``.pt`` or ``.safetensors`` file.
+    """Read the named arrays of a ``.pth``, ``.pth.tar``, ``.pt``, ``.safetensors`` or ``.ckpt``.
 
     Args:
-        path: The file; anything but ``.safetensors`` is taken for a file written by ``torch.save``:
-            a state dict, or a mapping that holds one under ``state_dict``.
+        path: The file. ``.ckpt`` is MindSpore's, as MindCV publishes them; anything but that and
+            ``.safetensors`` is taken for a file written by ``torch.save``: a state dict, or a
+            mapping that holds one under ``state_dict``.
 
     Returns:
         Arrays by their name in the file, without the ``module.`` that ``DataParallel`` puts in
@@ -38,7 +39,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises:
         MissingFileError: ``path`` is not a file.
-        CheckpointError: The file is damaged, would run code, or holds no named arrays.
+        CheckpointError: The file is damaged, would run code, holds no named arrays, or is a
+            checkpoint of this package, which needs no conversion.
         MissingPackageError: torch is needed and not installed.
     """
     path = Path(path)
@@ -46,7 +48,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         if path.is_dir():
             raise CheckpointError(f"weight file {path} is a folder; give a file in it")
         raise MissingFileError(f"weight file {path} does not exist")
-    arrays = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    readers = {".safetensors": _read_safetensors, ".ckpt": _read_mindspore}
+    arrays = readers.get(path.suffix, _read_torch)(path)
     if not arrays:
         raise CheckpointError(f"{path} holds no weights: expected named arrays, got an empty file")
     return _without_prefix(arrays)
@@ -75,6 +78,18 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
             )
         arrays[name] = _plain(array.reshape(entry["shape"]))
     return arrays
+
+
+def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
+    from mtn_core.models.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(path)
+    if checkpoint.meta:
+        raise CheckpointError(
+            f"{path} is a checkpoint of this package and needs no conversion: give it to "
+            "--pre_ckpt_path as it is"
+        )
+    return {name: _plain(array) for name, array in checkpoint.weights.items()}
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:

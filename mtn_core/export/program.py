@@ -56,7 +56,9 @@ class Programs:
         """
         missing = missing_requirements(source_dir)
         if missing:
-            raise ProgramError(f"the C++ program cannot be built: {'; '.join(missing)}")
+            raise ProgramError(
+                f"the C++ program cannot be built: {'; '.join(missing)} (see `mtn doctor`)"
+            )
         done = _run(["bash", str(Path(source_dir) / "build.sh")])
         if done.returncode != 0:
             raise ProgramError(

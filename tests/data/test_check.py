@@ -222,7 +222,7 @@ def test_two_images_that_share_a_map_folder(tiny_root):
         draw_pose(tiny_root, splits=["train"], overwrite=True, progress=False)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_files_that_are_no_images_are_named_at_once(tiny_root):
     pipe, folder = sorted((tiny_root / "veri" / "image_train").iterdir())[:2]
     pipe.unlink()

@@ -146,7 +146,7 @@ def test_a_map_is_grey(tmp_path, picture):
     assert decode_map(data, "a.jpg").shape == (60, 80)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["named pipe", "folder", "socket", "device"])
 def test_only_regular_files_are_opened(tmp_path, kind, monkeypatch):
     path = tmp_path / "a.jpg"

@@ -286,7 +286,7 @@ def test_numbers_beyond_what_a_label_file_may_hold(crops, tmp_path, column, valu
     assert load_split(tmp_path / "root", "train").frame[column].tolist() == [1]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_what_is_no_file_among_the_crops(crops, tmp_path):
     (crops / "folder_1_0.jpg").mkdir()
     os.mkfifo(crops / "g_1_0.jpg")

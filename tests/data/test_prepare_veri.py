@@ -307,7 +307,7 @@ def test_lists_that_are_no_text_are_named(download, tmp_path, name):
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_label_files_that_are_pipes_or_folders_are_no_label_files(download, tmp_path):
     for name in ("train_label.xml", "test_label.xml"):
         (download / name).unlink()

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +52,8 @@ def test_sharded_embeddings_equal_those_of_one_process(job, device, smoke_root, 
 
 @pytest.mark.parametrize(("kind", "words"), [("die", "rank 1"), ("raise", "had enough")])
 def test_a_worker_that_dies_ends_the_job_and_is_named(job, tmp_path, caplog, kind, words):
-    started = time.monotonic()
     assert job(kind, tmp_path) != 0
-    assert time.monotonic() - started < 60 + 30, "30 s for the processes to start"
+    assert not (tmp_path / "waited").exists(), "the other rank was not ended"
     assert "rank 1 failed" in caplog.text
     assert words in caplog.text
     pids = [int(path.read_text()) for path in (tmp_path / "logs").glob("pid.*")]

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -79,21 +78,20 @@ def start(folder, pause=0.4):
     program = PROGRAM.format(here=str(HERE), pause=pause)
     return subprocess.Popen(
         [sys.executable, "-c", program, str(folder)],
-        env={**os.environ, "GLOG_v": "3"},
+        # A test run in the background of a shell hands on that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
 def wait_for_steps(folder, count, process):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    while True:
         log = folder / "train.csv"
         if log.is_file() and len(log.read_text().splitlines()) > count:
             return
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    raise AssertionError("the training did not get under way")
 
 
 def final(folder):

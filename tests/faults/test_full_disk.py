@@ -20,7 +20,7 @@ def limited(size, *arguments):
         [sys.executable, "-c", LIMITED, str(size), *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "GLOG_v": "3", "TQDM_DISABLE": "1", "MPLBACKEND": "Agg"},
+        env={**os.environ, "TQDM_DISABLE": "1", "MPLBACKEND": "Agg"},
         check=False,
     )
 

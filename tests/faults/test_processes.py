@@ -1,6 +1,5 @@
 """Interrupts, errors that nobody foresaw, and jobs that cannot work."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -32,6 +31,11 @@ sys.exit(cli.main(["check", "--root", sys.argv[1]]))
 """
 
 
+def hear_interrupts():
+    """A test run in the background of a shell hands on that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_one_line_130_and_leaves_nothing(tmp_path, number):
     process = subprocess.Popen(
@@ -39,11 +43,12 @@ def test_an_interrupt_is_one_line_130_and_leaves_nothing(tmp_path, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_interrupts,
     )
     assert process.stdout.readline() == "under way\n"
     assert len(list(tmp_path.iterdir())) == 1
     process.send_signal(number)
-    _, printed = process.communicate(timeout=60)
+    _, printed = process.communicate()
     assert process.returncode == 130
     assert printed == "interrupted: mtn check was stopped before its end\n"
     assert list(tmp_path.iterdir()) == []
@@ -62,15 +67,14 @@ def test_an_interrupted_evaluation_leaves_the_run_as_it_was(smoke_root, tmp_path
         [sys.executable, "-m", "mtn_core", *command],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "GLOG_v": "3"},
+        preexec_fn=hear_interrupts,
     )
-    deadline = time.monotonic() + 120
     while not (run / ".unfinished" / "config.yaml").exists() and not (run / ".unfinished").exists():
-        assert time.monotonic() < deadline and process.poll() is None
+        assert process.poll() is None
         time.sleep(0.05)
     time.sleep(3)  # in the midst of the network's work
     process.send_signal(signal.SIGINT)
-    printed = process.communicate(timeout=120)[1]
+    printed = process.communicate()[1]
     assert process.returncode == 130, printed
     assert "interrupted: mtn eval was stopped before its end" in printed
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
@@ -86,7 +90,7 @@ def test_a_bug_is_one_line_and_keeps_its_traceback(tmp_path, monkeypatch, capsys
     printed = capsys.readouterr().err
     assert len(printed.splitlines()) == 1
     assert "ZeroDivisionError: nobody thought of this). This is a bug" in printed
-    kept = Path(printed.split()[-1])
+    kept = Path(printed.strip().partition("report it with ")[2])
     assert kept.parent == tmp_path and "Traceback" in kept.read_text()
 
 

@@ -1,4 +1,5 @@
 import base64
+from urllib.parse import quote
 
 import nbformat
 import pytest
@@ -108,7 +109,9 @@ def test_pictures_from_elsewhere_are_not_copied_into_the_page(tmp_path, source):
     folder.mkdir()
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"\x89PNG precious")
-    notebook = new_notebook(cells=[new_markdown_cell(source.replace("/SECRET", str(secret)))])
+    notebook = new_notebook(
+        cells=[new_markdown_cell(source.replace("/SECRET", quote(str(secret))))]
+    )
     nbformat.write(notebook, folder / "n.ipynb")
     text = notebook_to_html(folder / "n.ipynb", tmp_path / "n.html").read_text()
     assert "precious" not in text and base64.b64encode(b"\x89PNG precious").decode() not in text

@@ -21,7 +21,7 @@ def run(script, *arguments, cwd, **environment):
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "PYTHON": sys.executable, "GLOG_v": "3", **environment},
+        env={**os.environ, "PYTHON": sys.executable, **environment},
     )
 
 
