@@ -58,6 +58,8 @@ class Cluster:
         node_rank: This machine's place; 0 is the master, which also runs the scheduler.
         cluster_time_out: Seconds to wait for all processes to arrive.
         rank_table_file: Ascend's older description of the devices of all machines.
+        scheduler: Whether the scheduler runs here, where that does not follow from the node rank:
+            a cluster may run it in a pod of its own, without workers.
     """
 
     worker_num: int = 1
@@ -67,10 +69,11 @@ class Cluster:
     node_rank: int = 0
     cluster_time_out: int = 300
     rank_table_file: str | None = None
+    scheduler: bool | None = None
 
     def __post_init__(self):
         local = self.local
-        if self.worker_num < 1 or not 1 <= local <= self.worker_num:
+        if self.worker_num < 1 or not (0 if self.scheduler else 1) <= local <= self.worker_num:
             raise ConfigError(
                 f"expected 1 <= local workers <= workers; got {local} and {self.worker_num}"
             )
@@ -89,6 +92,16 @@ class Cluster:
         """Processes on this machine."""
         return self.worker_num if self.local_worker_num is None else self.local_worker_num
 
+    @property
+    def several(self) -> bool:
+        """Whether processes of the job are on other machines."""
+        return self.local < self.worker_num
+
+    @property
+    def is_master(self) -> bool:
+        """Whether the scheduler runs on this machine."""
+        return self.node_rank == 0 if self.scheduler is None else self.scheduler
+
     def check_meeting_point(self) -> None:
         """Refuse a meeting point that is no good, where msrun would wait for it without a word.
 
@@ -96,18 +109,18 @@ class Cluster:
             ConfigError: The port is in use, or more than one machine would be the master: msrun
                 starts a scheduler wherever the master's address is one of its own.
         """
-        several = self.local < self.worker_num
-        if several and _is_loopback(self.master_addr):
+        if self.several and _is_loopback(self.master_addr):
             raise ConfigError(
                 f"--master_addr {self.master_addr} is a different machine for everyone, and "
                 f"{self.worker_num - self.local} of {self.worker_num} workers are elsewhere; give "
                 "the address under which they find the machine with node rank 0"
             )
-        if self.node_rank:
-            if several and _is_own(self.master_addr):
+        if not self.is_master:
+            if self.several and _is_own(self.master_addr):
                 raise ConfigError(
                     f"--master_addr {self.master_addr} is this machine, which is not the master "
-                    f"with --node_rank {self.node_rank}; give the address of node rank 0"
+                    f"with --node_rank {self.node_rank}; give the address of node rank 0, and "
+                    "every machine a rank of its own"
                 )
             return
         with socket.socket() as listener:
@@ -180,7 +193,8 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
         cluster: Size and meeting point.
         module: Module to run; it is also run as the scheduler, see :mod:`mtn_core.jobs.run_module`.
         arguments: Its arguments.
-        log_dir: Gets ``worker_RANK.log`` and ``scheduler.log``.
+        log_dir: Gets ``worker_RANK.log`` and ``scheduler.log``; where there are several machines,
+            its folder ``node_NODERANK`` does, as the machines may share it.
 
     Returns:
         0 when every process ended well, else a failing process's exit code.
@@ -193,8 +207,10 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
     program = str(msrun) if msrun.is_file() else shutil.which("msrun")
     if program is None:
         raise DeviceError("msrun is not on PATH; it comes with the mindspore package")
-    log_dir.mkdir(parents=True, exist_ok=True)
     cluster.check_meeting_point()
+    if cluster.several:
+        log_dir = log_dir / (f"node_{cluster.node_rank}" if cluster.local else "scheduler")
+    log_dir.mkdir(parents=True, exist_ok=True)
     for pattern in _OWN_FILES:
         for old in log_dir.glob(pattern):
             old.unlink()

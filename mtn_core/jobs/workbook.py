@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # The notebook that trains, and therefore runs on every process of a distributed job.
 DISTRIBUTED_NOTEBOOK = "03"
+_WAIT_FOR_NODE_0 = 3600  # seconds
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
 
@@ -189,8 +190,11 @@ def run_workbook(
     device_target: str = "CPU",
     overwrite: bool = False,
     echo: Callable[[str], None] = lambda line: None,
-) -> Path:
+) -> Path | None:
     """Run the notebooks in order; write their HTML, the retrieval report and an index page.
+
+    On a machine with a node rank above 0 only the notebook that trains runs: its share of it. It
+    waits there for an hour until node 0 comes to that notebook.
 
     Args:
         profile: Data and recipes.
@@ -206,7 +210,7 @@ def run_workbook(
         echo: Receives a line for every notebook.
 
     Returns:
-        The index page.
+        The index page; None on a machine with a node rank above 0, which writes none.
 
     Raises:
         NotebookError: A notebook failed. The pages are written all the same and show it.
@@ -234,15 +238,24 @@ def run_workbook(
             f"they have {', '.join(sorted(set().union(*declared.values())))}"
         )
     runs = [_plan(source, run_dir) for source in sources]
-    _check_free(runs, run_dir, overwrite)
-    _provide_data(profile, root, echo)
+    cluster = cluster or Cluster()
+    # A machine without workers is the scheduler's alone.
+    helps = cluster.node_rank > 0 or not cluster.local
+    if helps:
+        runs = [run for run in runs if run.number == DISTRIBUTED_NOTEBOOK]
+        cluster = dataclasses.replace(cluster, cluster_time_out=_WAIT_FOR_NODE_0)
+        if not runs:
+            echo("nothing to do: node 0 runs the notebooks that do not train")
+    else:
+        _check_free(runs, run_dir, overwrite)
+        _provide_data(profile, root, echo)
     failure = None
     for run in runs:
         values = {k: v for k, v in {**common, **given}.items() if k in declared[run.source]}
         echo(f"{run.source.name} ...")
         started = time.monotonic()
         try:
-            if cluster and cluster.worker_num > 1 and run.number == DISTRIBUTED_NOTEBOOK:
+            if cluster.worker_num > 1 and run.number == DISTRIBUTED_NOTEBOOK:
                 _run_distributed(run, {**values, "distribute": True}, cluster, run_dir)
             else:
                 execute_notebook(run.source, run.executed, values)
@@ -253,7 +266,7 @@ def run_workbook(
         echo(f"{run.source.name} {run.status} after {run.minutes:.1f} min")
         if failure:
             break
-    index = _write_pages(profile, runs, run_dir, reports, reports_dir)
+    index = None if helps else _write_pages(profile, runs, run_dir, reports, reports_dir)
     if failure:
         raise failure
     return index
