@@ -3,18 +3,20 @@
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 BIN = Path(sys.executable).parent
-ADDRESSES = ("10.88.77.1", "10.88.77.2")
+ADDRESSES = ("10.0.0.1", "10.0.0.2")  # the first is that of the README
 SLURM_CONF = """
 ClusterName=mtn
-SlurmctldHost=mtn0({address})
+SlurmctldHost={name}({address})
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -75,7 +77,7 @@ class Hosts:
     def run(self, host, command, **options):
         """Run a command on one of the hosts; what it printed, if it ended well."""
         process = self.start(host, command, **options)
-        printed, _ = process.communicate(timeout=300)
+        printed, _ = process.communicate(timeout=800)
         assert process.returncode == 0, printed
         return printed
 
@@ -102,7 +104,7 @@ def package(monkeypatch):
 
 @pytest.fixture
 def hosts(package):
-    """Two hosts with the addresses 10.88.77.1 and 10.88.77.2."""
+    """Two hosts with the addresses of ADDRESSES."""
     needs_root_and("ip")
     with contextlib.ExitStack() as stack:
         try:
@@ -113,24 +115,33 @@ def hosts(package):
 
 
 @pytest.fixture
-def slurm(hosts, tmp_path, monkeypatch):
+def slurm(hosts, monkeypatch):
     """Slurm's own daemons on the two hosts: nodes mtn0 and mtn1, no systemd, no cgroups."""
     needs_root_and("slurmctld", "slurmd", "munged", "srun", "sbatch")
-    folder = tmp_path / "slurm"
-    (folder / "state").mkdir(parents=True)
+    folder = Path(tempfile.mkdtemp(prefix="mtn-slurm-"))  # a socket's path has 107 letters
+    (folder / "state").mkdir()
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     conf = folder / "slurm.conf"
-    cpus = os.cpu_count()
     conf.write_text(
-        SLURM_CONF.format(folder=folder, address=ADDRESSES[0], other=ADDRESSES[1], cpus=cpus)
+        SLURM_CONF.format(
+            name=socket.gethostname(),
+            folder=folder,
+            address=ADDRESSES[0],
+            other=ADDRESSES[1],
+            cpus=os.cpu_count(),
+        )
     )
+    # A network namespace has a /sys of its own, without control groups; this plugin needs none as
+    # long as nothing asks it for some.
+    (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
     monkeypatch.setenv("SLURM_CONF", str(conf))
     munged = ["munged", "--foreground", "--force", f"--key-file={key}"]
     munged += [f"--socket={folder}/munge.socket", f"--pid-file={folder}/munge.pid"]
     munged += [f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed"]
     with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
 
         def daemon(host, *command):
             with (folder / f"{command[0]}{host}.out").open("wb") as out:
@@ -144,6 +155,7 @@ def slurm(hosts, tmp_path, monkeypatch):
         wait_until(lambda: (folder / "munge.socket").exists(), folder)
         daemon(0, "slurmctld", "-D")
         for host in (0, 1):
+            (folder / f"mtn{host}").mkdir()
             daemon(host, "slurmd", "-D", "-N", f"mtn{host}", "-f", str(conf))
         wait_until(lambda: idle(hosts) == 2, folder)
         yield hosts
@@ -155,7 +167,7 @@ def idle(hosts):
 
 
 def wait_until(done, folder):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while not done():
         if time.monotonic() > deadline:
             logs = [path for path in folder.glob("*") if path.suffix in (".log", ".out")]
