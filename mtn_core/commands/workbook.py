@@ -29,6 +29,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         help="notebook parameter; may be repeated",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with an earlier run: what passed is kept"
+    )
     add_device(parser)
     _add_cluster(parser)
     parser.set_defaults(run=run_workbook_command)
@@ -136,6 +139,7 @@ def run_workbook_command(args: argparse.Namespace) -> int:
         parameters={n: parse_yaml(value, f"-p {n} {value}") for n, value in args.parameter},
         device_target=args.device_target,
         overwrite=args.overwrite,
+        resume=args.resume,
         echo=lambda line: print(line, flush=True),
     )
     if index is not None:
