@@ -14,7 +14,10 @@ from mtn_core import __version__
 from mtn_core.environment import guard_onednn
 from mtn_core.errors import MtnError, first_line
 
-_COMMAND_MODULES = ("data", "convert", "train", "analysis", "export", "pose", "workbook", "doctor")
+_COMMAND_MODULES = (
+    *("data", "convert", "train", "analysis", "export", "pose", "workbook", "submit"),
+    "doctor",
+)
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 _LONGEST_NAME = 200

@@ -16,6 +16,7 @@ BLOCK = re.compile(
     r"(?:<!-- test(?P<tag>[^>]*?)-->\n)?```(?P<language>\w*)\n(?P<code>.*?)```", re.S
 )
 BLOCKS = [(m["tag"], m["language"], m["code"]) for m in BLOCK.finditer(README)]
+ELSEWHERE = ("hosts", "slurm")  # run by tests/jobs/test_machines.py
 
 
 def test_every_block_is_marked():
@@ -24,7 +25,7 @@ def test_every_block_is_marked():
         assert tag is not None, f"mark this block with <!-- test ... -->:\n{code}"
         assert language in ("bash", "python"), code
         kind = tag.strip().lstrip(":").strip()
-        assert kind in ("", "ci", "prepare") or kind.startswith("skip "), kind
+        assert kind in ("", "ci", "prepare", *ELSEWHERE) or kind.startswith("skip "), kind
 
 
 def test_the_two_commands_are_what_ci_runs():
@@ -70,7 +71,7 @@ def test_blocks_run(tmp_path, smoke_root):
     ran = 0
     for tag, _, code in BLOCKS:
         kind = (tag or "").strip(": ")
-        if kind == "ci" or kind.startswith("skip"):
+        if kind in ("ci", *ELSEWHERE) or kind.startswith("skip"):
             continue
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code],

@@ -1,6 +1,7 @@
 """`mtn workbook`: the notebooks, in order; `mtn launch`: any command on several processes."""
 
 import argparse
+import os
 from pathlib import Path
 
 from mtn_core.commands.arguments import add_device, positive, whole_number
@@ -28,6 +29,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         help="notebook parameter; may be repeated",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with an earlier run: what passed is kept"
+    )
     add_device(parser)
     _add_cluster(parser)
     parser.set_defaults(run=run_workbook_command)
@@ -47,27 +51,46 @@ def _register_launch(subparsers) -> None:
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=positive, default=1, help="processes of the whole job")
+    parser.add_argument("--workers", type=positive, help="processes of the whole job (1)")
     parser.add_argument("--local_workers", type=positive, help="processes on this machine (all)")
-    parser.add_argument("--master_addr", default="127.0.0.1", help="machine with node rank 0")
+    parser.add_argument("--master_addr", help="machine with node rank 0 (127.0.0.1)")
     parser.add_argument(
         "--master_port",
         type=whole_number(1, 65535),
         help="a free port there (one machine: any; several: 8118)",
     )
-    parser.add_argument("--node_rank", type=whole_number(0), default=0, help="this machine's place")
+    parser.add_argument("--node_rank", type=whole_number(0), help="this machine's place (0)")
     parser.add_argument("--rank_table_file", type=Path, help="Ascend rank table")
+    parser.add_argument(
+        "--from-env",
+        "--from_env",
+        action="store_true",
+        help="take these numbers from Slurm (one task a node) or Ascend's operator on Kubernetes",
+    )
 
 
 def _cluster(args: argparse.Namespace):
+    from mtn_core.errors import ConfigError
     from mtn_core.jobs.cluster import Cluster
+    from mtn_core.jobs.surroundings import cluster_from_environment
 
+    if args.from_env:
+        given = ("workers", "node_rank", "rank_table_file")
+        twice = [f"--{name}" for name in given if getattr(args, name) is not None]
+        if twice:
+            raise ConfigError(f"--from-env says what {', '.join(twice)} says; give one of them")
+        return cluster_from_environment(
+            os.environ,
+            local_workers=args.local_workers,
+            master_addr=args.master_addr,
+            master_port=args.master_port,
+        )
     return Cluster(
-        worker_num=args.workers,
+        worker_num=args.workers or 1,
         local_worker_num=args.local_workers,
-        master_addr=args.master_addr,
+        master_addr=args.master_addr or Cluster.master_addr,
         master_port=args.master_port,
-        node_rank=args.node_rank,
+        node_rank=args.node_rank or 0,
         rank_table_file=str(args.rank_table_file) if args.rank_table_file else None,
     )
 
@@ -116,7 +139,9 @@ def run_workbook_command(args: argparse.Namespace) -> int:
         parameters={n: parse_yaml(value, f"-p {n} {value}") for n, value in args.parameter},
         device_target=args.device_target,
         overwrite=args.overwrite,
+        resume=args.resume,
         echo=lambda line: print(line, flush=True),
     )
-    print(f"report: {index}")
+    if index is not None:
+        print(f"report: {index}")
     return 0

@@ -2,10 +2,10 @@
 
 import contextlib
 import dataclasses
+import ipaddress
 import logging
-import math
 import os
-import re
+import random
 import shutil
 import signal
 import socket
@@ -16,19 +16,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mtn_core.errors import ConfigError, DeviceError
+from mtn_core.jobs.watch import (
+    MSRUN_LOG,
+    PATIENCE,
+    explain_end,
+    failed_ranks,
+    is_process_of_a_job,
+    local_pids,
+    read_pid,
+    scheduler_is_lost,
+)
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-_MSRUN_LOG = "msrun.log"
 # What an earlier job left in its log folder; anything else there is somebody's.
 _OWN_FILES = (
-    _MSRUN_LOG,
+    MSRUN_LOG,
     "scheduler.log",
     "worker_[0-9]*.log",
     "pid.[0-9]*",
     "done.[0-9]*",
     "failed.[0-9]*",
+    "pid.scheduler",
+    "failed.scheduler",
 )
 _DEFAULT_PORT = 8118  # msrun's own
 _GRACE_SECONDS = 10
@@ -47,6 +58,8 @@ class Cluster:
         node_rank: This machine's place; 0 is the master, which also runs the scheduler.
         cluster_time_out: Seconds to wait for all processes to arrive.
         rank_table_file: Ascend's older description of the devices of all machines.
+        scheduler: Whether the scheduler runs here, where that does not follow from the node rank:
+            a cluster may run it in a pod of its own, without workers.
     """
 
     worker_num: int = 1
@@ -56,10 +69,11 @@ class Cluster:
     node_rank: int = 0
     cluster_time_out: int = 300
     rank_table_file: str | None = None
+    scheduler: bool | None = None
 
     def __post_init__(self):
         local = self.local
-        if self.worker_num < 1 or not 1 <= local <= self.worker_num:
+        if self.worker_num < 1 or not (0 if self.scheduler else 1) <= local <= self.worker_num:
             raise ConfigError(
                 f"expected 1 <= local workers <= workers; got {local} and {self.worker_num}"
             )
@@ -78,13 +92,36 @@ class Cluster:
         """Processes on this machine."""
         return self.worker_num if self.local_worker_num is None else self.local_worker_num
 
-    def check_port(self) -> None:
-        """Refuse a meeting point on this machine that another program has taken.
+    @property
+    def several(self) -> bool:
+        """Whether processes of the job are on other machines."""
+        return self.local < self.worker_num
+
+    @property
+    def is_master(self) -> bool:
+        """Whether the scheduler runs on this machine."""
+        return self.node_rank == 0 if self.scheduler is None else self.scheduler
+
+    def check_meeting_point(self) -> None:
+        """Refuse a meeting point that is no good, where msrun would wait for it without a word.
 
         Raises:
-            ConfigError: The port is in use; msrun would wait for it without a word.
+            ConfigError: The port is in use, or more than one machine would be the master: msrun
+                starts a scheduler wherever the master's address is one of its own.
         """
-        if self.node_rank or self.master_port is None:
+        if self.several and _is_loopback(self.master_addr):
+            raise ConfigError(
+                f"--master_addr {self.master_addr} is a different machine for everyone, and "
+                f"{self.worker_num - self.local} of {self.worker_num} workers are elsewhere; give "
+                "the address under which they find the machine with node rank 0"
+            )
+        if not self.is_master:
+            if self.several and _is_own(self.master_addr):
+                raise ConfigError(
+                    f"--master_addr {self.master_addr} is this machine, which is not the master "
+                    f"with --node_rank {self.node_rank}; give the address of node rank 0, and "
+                    "every machine a rank of its own"
+                )
             return
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -113,9 +150,38 @@ class Cluster:
 
 
 def _free_port() -> int:
+    """A port that nobody has, below those that the system hands out.
+
+    The scheduler takes it seconds later; until then an outgoing connection could take one of those,
+    even that of a worker that looks for the scheduler.
+    """
+    try:
+        handed_out = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+        first = int(handed_out.split()[0])
+    except (OSError, ValueError, IndexError):
+        first = 32768
+    ports = range(max(1024, first - 16384), first) or range(1024, 65536)
+    for port in random.SystemRandom().sample(ports, len(ports)):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise ConfigError("no free port; give --master_port")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(socket.gethostbyname(address)).is_loopback
+    except (OSError, ValueError):
+        return False  # msrun says what it thinks of such an address
+
+
+def _is_own(address: str) -> bool:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        try:
+            listener.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Path) -> int:
@@ -127,7 +193,8 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
         cluster: Size and meeting point.
         module: Module to run; it is also run as the scheduler, see :mod:`mtn_core.jobs.run_module`.
         arguments: Its arguments.
-        log_dir: Gets ``worker_RANK.log`` and ``scheduler.log``.
+        log_dir: Gets ``worker_RANK.log`` and ``scheduler.log``; where there are several machines,
+            its folder ``node_NODERANK`` does, as the machines may share it.
 
     Returns:
         0 when every process ended well, else a failing process's exit code.
@@ -142,18 +209,20 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
         raise DeviceError(
             "msrun is not on PATH; it comes with the mindspore package (see `mtn doctor`)"
         )
+    cluster.check_meeting_point()
+    if cluster.several:
+        log_dir = log_dir / (f"node_{cluster.node_rank}" if cluster.local else "scheduler")
     log_dir.mkdir(parents=True, exist_ok=True)
-    cluster.check_port()
     for pattern in _OWN_FILES:
         for old in log_dir.glob(pattern):
             old.unlink()
     # msrun starts a script with the `python` of PATH; this package's environment must be it.
-    environment = {**os.environ}
+    environment = {**PATIENCE, **os.environ}
     environment["MTN_LOG_DIR"] = str(log_dir)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     script = Path(__file__).with_name("run_module.py")
     command = [program, *cluster.msrun_arguments(log_dir), str(script), module, *arguments]
-    with (log_dir / _MSRUN_LOG).open("wb") as log:
+    with (log_dir / MSRUN_LOG).open("wb") as log:
         process = subprocess.Popen(
             command, env=environment, start_new_session=True, stdout=log, stderr=log
         )
@@ -166,88 +235,32 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
         _end_workers(log_dir)
 
 
-def failed_ranks(log_dir: Path) -> list[int]:
-    """Local ranks that failed or are gone, the first of them first.
-
-    From the files of :mod:`mtn_core.jobs.run_module`, and from the launcher's log: it kills the
-    other processes when it finds one gone, and names that one.
-    """
-    # Those that could still say something, in the order in which they did.
-    failed = {int(p.suffix[1:]): p.stat().st_mtime for p in log_dir.glob("failed.[0-9]*")}
-    log = log_dir / _MSRUN_LOG
-    text = log.read_text("utf-8", "replace") if log.exists() else ""
-    blamed = set(map(int, re.findall(r"process (\d+) exit", text)))
-    for rank, pid in _local_pids(log_dir).items():
-        # A process ends after it has left its word, so a missing process is looked at first.
-        if not is_alive(pid) and not (log_dir / f"done.{rank}").exists():
-            # Who died without a word is the cause, unless the launcher killed it.
-            killed = blamed and pid not in blamed
-            failed.setdefault(rank, math.inf if killed else 0.0)
-    return sorted(failed, key=lambda rank: (failed[rank], rank))
-
-
-def _local_pids(log_dir: Path) -> dict[int, int]:
-    """The process of every local rank that has said which it is."""
-    said = {int(p.suffix[1:]): p.read_text() for p in log_dir.glob("pid.[0-9]*")}
-    return {rank: int(text) for rank, text in said.items() if text}  # empty while it is written
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and that nobody waited for yet does not."""
-    try:
-        # A killed child that nobody waited for yet is a zombie: gone, but still listed.
-        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return status != "Z"
-
-
 def _wait(process: subprocess.Popen, log_dir: Path) -> int:
     while True:
         code = process.poll()
         ranks = failed_ranks(log_dir)
         if code is not None:
             if code:
-                logger.error("%s", _explain(log_dir, ranks))
+                logger.error("%s", explain_end(log_dir, ranks))
             return code
-        if ranks:
+        if ranks or scheduler_is_lost(log_dir):
             # msrun ends the others as soon as it notices; the first one is the cause.
-            logger.error("%s; ending the other processes", _explain(log_dir, ranks))
+            logger.error("%s; ending the other processes", explain_end(log_dir, ranks))
             _end_group(process)
             return 1
         time.sleep(_POLL_SECONDS)
 
 
-def _explain(log_dir: Path, ranks: Sequence[int]) -> str:
-    first, *others = map(str, ranks) if ranks else ["unknown"]
-    then = f" (then {', '.join(others)})" if others else ""
-    lines = [f"rank {first} failed{then}; logs are in {log_dir}"]
-    for rank in ranks[:1]:
-        log = log_dir / f"worker_{rank}.log"
-        if log.is_file():
-            lines += log.read_text(errors="replace").splitlines()[-15:]
-    return "\n".join(lines)
-
-
 def _end_workers(log_dir: Path) -> None:
     """End workers that outlive msrun: they would wait for a dead one, and write for a minute."""
-    pids = list(_local_pids(log_dir).values())
+    pids = [*local_pids(log_dir).values(), *map(read_pid, log_dir.glob("pid.scheduler"))]
 
     def send(number: int) -> None:
-        for pid in filter(_is_worker, pids):
+        for pid in filter(is_process_of_a_job, pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    _end(send, lambda: any(map(_is_worker, pids)))
-
-
-def _is_worker(pid: int) -> bool:
-    """Whether a process lives and is one of a job, not one that was given its number since."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"run_module.py" in command and is_alive(pid)
+    _end(send, lambda: any(map(is_process_of_a_job, pids)))
 
 
 def _end_group(process: subprocess.Popen) -> None:

@@ -2,7 +2,8 @@
 
 msrun itself waits for all processes, and the others wait in a collective operation for one that
 died. The files ``pid.RANK``, ``done.RANK`` and ``failed.RANK`` beside the logs tell the launcher
-in time, even of a process that was killed and could not say anything.
+in time, even of a process that was killed and could not say anything; the scheduler leaves
+``pid.scheduler`` and ``failed.scheduler``.
 """
 
 import os
@@ -17,9 +18,9 @@ def main() -> int:
     module = sys.argv[1]
     sys.argv = [module, *sys.argv[2:]]
     try:
-        if os.environ.get("MS_ROLE") == "MS_SCHED":
-            return _serve_as_scheduler()
         _leave_word("pid", str(os.getpid()))
+        if _is_scheduler():
+            return _serve_as_scheduler()
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         _leave_word("done", "")
         return 0
@@ -44,10 +45,15 @@ def _serve_as_scheduler() -> int:
     return 0
 
 
+def _is_scheduler() -> bool:
+    return os.environ.get("MS_ROLE") == "MS_SCHED"
+
+
 def _leave_word(kind: str, text: str) -> None:
     folder = os.environ.get("MTN_LOG_DIR")
+    who = "scheduler" if _is_scheduler() else os.environ.get("RANK_ID", "unknown")
     if folder:
-        Path(folder, f"{kind}.{os.environ.get('RANK_ID', 'unknown')}").write_text(text)
+        Path(folder, f"{kind}.{who}").write_text(text)
 
 
 if __name__ == "__main__":

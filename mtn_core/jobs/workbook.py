@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # The notebook that trains, and therefore runs on every process of a distributed job.
 DISTRIBUTED_NOTEBOOK = "03"
+_WAIT_FOR_NODE_0 = 3600  # seconds
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
 
@@ -188,9 +189,13 @@ def run_workbook(
     parameters: Mapping[str, Any] | None = None,
     device_target: str = "CPU",
     overwrite: bool = False,
+    resume: bool = False,
     echo: Callable[[str], None] = lambda line: None,
-) -> Path:
+) -> Path | None:
     """Run the notebooks in order; write their HTML, the retrieval report and an index page.
+
+    On a machine with a node rank above 0 only the notebook that trains runs: its share of it. It
+    waits there for an hour until node 0 comes to that notebook.
 
     Args:
         profile: Data and recipes.
@@ -203,10 +208,12 @@ def run_workbook(
         parameters: Passed to every notebook that declares them.
         device_target: ``CPU``, ``GPU`` or ``Ascend``.
         overwrite: Replace an earlier run of the profile.
+        resume: Go on with an earlier run of the profile: notebooks that passed are not run again,
+            and the training goes on from its last checkpoint.
         echo: Receives a line for every notebook.
 
     Returns:
-        The index page.
+        The index page; None on a machine with a node rank above 0, which writes none.
 
     Raises:
         NotebookError: A notebook failed. The pages are written all the same and show it.
@@ -234,15 +241,30 @@ def run_workbook(
             f"they have {', '.join(sorted(set().union(*declared.values())))}"
         )
     runs = [_plan(source, run_dir) for source in sources]
-    _check_free(runs, run_dir, overwrite)
-    _provide_data(profile, root, echo)
+    cluster = cluster or Cluster()
+    # A machine without workers is the scheduler's alone.
+    helps = cluster.node_rank > 0 or not cluster.local
+    if helps:
+        runs = [run for run in runs if run.number == DISTRIBUTED_NOTEBOOK]
+        cluster = dataclasses.replace(cluster, cluster_time_out=_WAIT_FOR_NODE_0)
+        if not runs:
+            echo("nothing to do: node 0 runs the notebooks that do not train")
+    else:
+        if not resume:
+            _check_free(runs, run_dir, overwrite)
+        _provide_data(profile, root, echo)
     failure = None
     for run in runs:
+        if resume:
+            if _ran_before(run) and run.status == PASSED:
+                echo(f"{run.source.name} passed before")
+                continue
+            common |= _where_it_stopped(run, run_dir)
         values = {k: v for k, v in {**common, **given}.items() if k in declared[run.source]}
         echo(f"{run.source.name} ...")
         started = time.monotonic()
         try:
-            if cluster and cluster.worker_num > 1 and run.number == DISTRIBUTED_NOTEBOOK:
+            if cluster.worker_num > 1 and run.number == DISTRIBUTED_NOTEBOOK:
                 _run_distributed(run, {**values, "distribute": True}, cluster, run_dir)
             else:
                 execute_notebook(run.source, run.executed, values)
@@ -253,7 +275,12 @@ def run_workbook(
         echo(f"{run.source.name} {run.status} after {run.minutes:.1f} min")
         if failure:
             break
-    index = _write_pages(profile, runs, run_dir, reports, reports_dir)
+    if only:
+        # The others keep their place on the page, if they ran before.
+        chosen = {run.number: run for run in runs}
+        others = [_plan(source, run_dir) for source in find_notebooks(notebooks)]
+        runs = [chosen.get(o.number, o) for o in others if o.number in chosen or _ran_before(o)]
+    index = None if helps else _write_pages(profile, runs, run_dir, reports, reports_dir)
     if failure:
         raise failure
     return index
@@ -263,6 +290,25 @@ def _plan(source: Path, run_dir: Path) -> NotebookRun:
     title = source.stem[3:].replace("_", " ").capitalize()
     executed = RunFolder(run_dir).notebooks / source.name
     return NotebookRun(source.name[:2], source, executed, f"{source.name[:2]} {title}")
+
+
+def _ran_before(run: NotebookRun) -> bool:
+    """Whether there is an executed copy; the run then knows how it went."""
+    try:
+        metadata = json.loads(run.executed.read_text(encoding="utf-8"))["metadata"]["papermill"]
+        run.status = FAILED if metadata["exception"] else PASSED
+        run.minutes = metadata["duration"] / 60
+    except (OSError, ValueError, KeyError, TypeError):
+        run.status, run.minutes = NOT_RUN, None
+        return False
+    return True
+
+
+def _where_it_stopped(run: NotebookRun, run_dir: Path) -> dict[str, bool]:
+    """Parameters of a notebook that goes on; a training without a checkpoint begins anew."""
+    trained = (RunFolder(run_dir).checkpoints / "last.ckpt").is_file()
+    resume = trained and run.number == DISTRIBUTED_NOTEBOOK
+    return {"resume": resume, "overwrite": not resume}
 
 
 def _check_free(runs: Sequence[NotebookRun], run_dir: Path, overwrite: bool) -> None:

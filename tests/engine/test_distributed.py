@@ -12,7 +12,8 @@ from distributed_job import embed, gradients, joint_batch
 
 from mtn_core.config import ModelConfig
 from mtn_core.errors import ConfigError
-from mtn_core.jobs.cluster import Cluster, failed_ranks, is_alive, launch
+from mtn_core.jobs.cluster import Cluster, launch
+from mtn_core.jobs.watch import failed_ranks, is_alive
 
 pytestmark = pytest.mark.slow
 

@@ -5,6 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mtn_core.errors import ConfigError, DataError, RunFolderError
+from mtn_core.jobs.cluster import Cluster
 from mtn_core.jobs.workbook import (
     PROFILES,
     NotebookError,
@@ -131,3 +132,31 @@ def test_a_profile_without_data_says_what_to_do(folder, tmp_path):
 def test_a_folder_without_notebooks_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no notebooks"):
         find_notebooks(tmp_path)
+
+
+def test_the_page_keeps_notebooks_that_ran_before(folder, tmp_path, smoke_root):
+    workbook(folder, tmp_path, smoke_root, only=["1"])
+    index = workbook(folder, tmp_path, smoke_root, only=["2"])
+    assert "01_first.html" in index.read_text() and "02_second.html" in index.read_text()
+
+
+def test_resume_runs_what_has_not_passed(folder, tmp_path, smoke_root):
+    write_notebook(folder / "02_second.ipynb", "1 / 0")
+    with pytest.raises(NotebookError):
+        workbook(folder, tmp_path, smoke_root)
+    write_notebook(folder / "01_first.ipynb", "print('not again')")
+    write_notebook(folder / "02_second.ipynb", "print('mended')")
+    lines = []
+    workbook(folder, tmp_path, smoke_root, resume=True, echo=lines.append)
+    assert lines[:2] == ["01_first.ipynb passed before", "02_second.ipynb ..."]
+    copies = tmp_path / "runs" / "smoke" / "notebooks"
+    assert outputs(copies / "01_first.ipynb") == "2\n"
+    assert outputs(copies / "02_second.ipynb") == "mended\n"
+
+
+def test_other_machines_run_their_share_of_the_training_only(folder, tmp_path, smoke_root):
+    lines = []
+    cluster = Cluster(worker_num=2, local_worker_num=1, node_rank=1, master_addr="10.0.0.1")
+    assert workbook(folder, tmp_path, smoke_root, cluster=cluster, echo=lines.append) is None
+    assert lines == ["nothing to do: node 0 runs the notebooks that do not train"]
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "reports").exists()
