@@ -139,7 +139,10 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
     msrun = Path(sys.executable).with_name("msrun")
     program = str(msrun) if msrun.is_file() else shutil.which("msrun")
     if program is None:
-        raise DeviceError("msrun is not on PATH; it comes with the mindspore package")
+        raise DeviceError(
+            "msrun is not on PATH; it comes with the package mindspore: "
+            "pip install 'mtn_core[train]'"
+        )
     log_dir.mkdir(parents=True, exist_ok=True)
     cluster.check_port()
     for pattern in _OWN_FILES:

@@ -38,35 +38,45 @@ def view_rank_list(
 
 
 def _view_query(rank_list: RankList, store: ThumbnailStore) -> dict[str, Any]:
-    camera = rank_list.camid or "?"
+    camera = _camera_words(rank_list.camid)
     return {
         "verdict": "query",
         "sign": QUERY.sign,
         "thumb": _picture_class(store, "query", rank_list.name),
         "name": rank_list.name,
-        "alt": f"query: vehicle {rank_list.pid}, camera {camera}",
-        "lines": ["query", f"id {rank_list.pid}", f"camera {camera}"],
+        "alt": ", ".join([f"query: vehicle {rank_list.pid}", *camera]),
+        "lines": ["query", f"id {rank_list.pid}", *camera],
         "gap": False,
     }
 
 
 def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
     rank = "no rank" if entry.rank is None else f"rank {entry.rank}"
-    camera = entry.camid or "?"
+    camera = _camera_words(entry.camid)
     return {
         "verdict": entry.verdict,
         "sign": MARKS[entry.verdict].sign,
         "thumb": _picture_class(store, "gallery", entry.name),
         "name": entry.name,
-        "alt": f"{rank}, {MARKS[entry.verdict].word}: vehicle {entry.pid}, camera {camera}, "
-        f"distance {entry.distance:.2f}",
+        "alt": ", ".join(
+            [
+                rank,
+                f"{MARKS[entry.verdict].word}: vehicle {entry.pid}",
+                *camera,
+                f"distance {entry.distance:.2f}",
+            ]
+        ),
         "lines": [
             f"{'–' if entry.rank is None else '#' + str(entry.rank)} · {entry.distance:.2f}",
             f"id {entry.pid}",
-            f"camera {camera}",
+            *camera,
         ],
         "gap": False,
     }
+
+
+def _camera_words(camid: int) -> list[str]:
+    return [f"camera {camid}"] if camid else []
 
 
 def _picture_class(store: ThumbnailStore, split: str, name: str) -> str | None:

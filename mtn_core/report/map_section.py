@@ -81,7 +81,8 @@ def _place_pictures(
         if thumb is None:
             break
         left, top = 4 + 92 * places[k, 0], 5 + 90 * (1 - places[k, 1])
-        title = f"vehicle {gallery.pids[row]}, camera {gallery.camids[row] or '?'}"
+        camera = f", camera {gallery.camids[row]}" if gallery.camids[row] else ""
+        title = f"vehicle {gallery.pids[row]}{camera}"
         pictures.append((thumb, round(float(left), 2), round(float(top), 2), title))
     if not pictures:
         return None

@@ -34,16 +34,16 @@
     const row = make("ol");
     row.tabIndex = 0;
     row.setAttribute("aria-label", "Rank list of " + list.name);
-    const camera = list.camid || "?";
-    row.append(makeHit("query", "?", queryThumb, list.name, "query: vehicle " + list.pid + ", camera " + camera,
-      ["query", "id " + list.pid, "camera " + camera]));
+    const camera = (camid) => (camid ? ["camera " + camid] : []);
+    row.append(makeHit("query", "?", queryThumb, list.name, ["query: vehicle " + list.pid, ...camera(list.camid)].join(", "),
+      ["query", "id " + list.pid, ...camera(list.camid)]));
     list.hits.forEach(([key, distance, code, rank], index) => {
       if (list.gap && index === list.hits.length - 1) row.append(make("li", "hit gap", "…"));
       const [name, pid, camid, thumb] = data.gallery[key];
       const [verdict, sign] = verdicts[code];
       row.append(makeHit(verdict, sign, thumb, name,
-        (rank ? "rank " + rank : "no rank") + ", " + words[verdict] + ": vehicle " + pid + ", camera " + (camid || "?") + ", distance " + distance,
-        [(rank ? "#" + rank : "–") + " · " + distance.toFixed(2), "id " + pid, "camera " + (camid || "?")]));
+        [rank ? "rank " + rank : "no rank", words[verdict] + ": vehicle " + pid, ...camera(camid), "distance " + distance].join(", "),
+        [(rank ? "#" + rank : "–") + " · " + distance.toFixed(2), "id " + pid, ...camera(camid)]));
     });
     block.append(heading, row);
     return block;
