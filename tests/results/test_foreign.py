@@ -149,7 +149,7 @@ def test_files_of_a_run_folder_are_read_as_they_are(run_dir):
 
 PICKLED = np.array([{"a": 1}, None], dtype=object)
 BAD_QUERIES = {
-    "nan": ({"features": [[0.0], [np.nan]]}, r"query\.npz.*finite.*row 1"),
+    "nan": ({"features": [[0.0], [np.nan]]}, r"query\.npz` must be finite.*row 1"),
     "too large for float32": ({"features": [[0.0], [1e300]]}, r"query\.npz.*float32.*row 1"),
     "unequal length": ({"pids": [1, 2, 3]}, r"query\.npz has 2 embeddings, but `pids`.*\(3,\)"),
     "flat": ({"features": [0.0, 1.0]}, r"shape \(images, width\).*got \(2,\)"),
