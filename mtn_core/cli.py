@@ -12,7 +12,7 @@ from importlib import import_module
 
 from mtn_core import __version__
 from mtn_core.environment import guard_onednn
-from mtn_core.errors import MtnError, first_line
+from mtn_core.errors import MtnError, explain_missing_package, first_line
 
 _COMMAND_MODULES = (
     *("data", "convert", "train", "analysis", "export", "pose", "workbook", "submit"),
@@ -90,6 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {_name_doctor(error)}", file=sys.stderr)
         return EXIT_FAILED
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError):
+            missing = explain_missing_package(error, f"mtn {args.command}")
+            if missing is not None:
+                print(f"error: {missing}", file=sys.stderr)
+                return EXIT_FAILED
         print(f"error: {_report_bug(error, args.command)}", file=sys.stderr)
         return EXIT_FAILED
 

@@ -55,6 +55,43 @@ class NotebookError(MtnError, RuntimeError):
     """A notebook stopped with an error; its executed copy was kept."""
 
 
+# The extra of pyproject.toml that brings a module which the base installation does not have.
+EXTRA_OF = {
+    "IPython": "notebooks",
+    "faiss": "search",
+    "google": "onnx",
+    "imagehash": "data",
+    "ipywidgets": "notebooks",
+    "mindspore": "train",
+    "nbconvert": "notebooks",
+    "nbformat": "notebooks",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "papermill": "notebooks",
+    "pygments": "notebooks",
+    "safetensors": "train",
+    "torch": "convert",
+    "traitlets": "notebooks",
+    "zstandard": "data",
+}
+
+
+def explain_missing_package(error: ModuleNotFoundError, what: str) -> MissingPackageError | None:
+    """The error that names the install command; None where no extra brings the module.
+
+    Args:
+        error: Of an import that failed.
+        what: What needed it.
+    """
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRA_OF:
+        return None
+    return MissingPackageError(
+        f"{what} needs the package {module}, which is not installed: "
+        f"pip install 'mtn_core[{EXTRA_OF[module]}]' (everything: 'mtn_core[all]')"
+    )
+
+
 def first_offenders(offenders: Sequence[object], limit: int = 5) -> str:
     """``a, b, c (and 4 more)``: the first offenders and how many there are."""
     shown = ", ".join(str(o) for o in offenders[:limit])

@@ -10,7 +10,8 @@ trap 'rm -f "$constraints"' EXIT
 echo "mindspore==2.8.0" >"$constraints"
 for extra in "" dev; do
   options=(--quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
-    --no-annotate --no-header --generate-hashes --allow-unsafe --constraint "$constraints")
+    --no-annotate --no-header --generate-hashes --allow-unsafe --constraint "$constraints"
+    --extra all)
   output=requirements.txt
   if [[ -n $extra ]]; then
     options+=(--extra "$extra")

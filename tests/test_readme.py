@@ -7,8 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from mtn_core.results.foreign import EmbeddingFiles, load_foreign
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -25,7 +30,8 @@ def test_every_block_is_marked():
         assert tag is not None, f"mark this block with <!-- test ... -->:\n{code}"
         assert language in ("bash", "python"), code
         kind = tag.strip().lstrip(":").strip()
-        assert kind in ("", "ci", "prepare", *ELSEWHERE) or kind.startswith("skip "), kind
+        known = ("", "ci", "prepare", "embeddings", *ELSEWHERE)
+        assert kind in known or kind.startswith("skip "), kind
 
 
 def test_the_two_commands_are_what_ci_runs():
@@ -53,6 +59,42 @@ def test_pictures_and_files_exist():
         assert (REPOSITORY / name).exists(), name
 
 
+def test_what_toolboxes_are_told_to_write_is_read(tmp_path, monkeypatch):
+    """With the variables that their evaluations have at that place: tensors, lists, arrays."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    (block,) = [code for tag, _, code in BLOCKS if (tag or "").strip(": ") == "embeddings"]
+    pids, camids = np.arange(9) % 4, np.arange(9) % 3
+    features = torch.arange(18.0).reshape(9, 2)
+    rows = torch.arange(3), torch.arange(3, 9)
+    frame = pd.DataFrame({"path": [f"img/{k}.jpg" for k in range(9)]})
+    here = {"np": np, "embeddings": features}
+    here["dataset"] = SimpleNamespace(
+        df=frame,
+        get_labels=lambda: pids,
+        get_query_ids=lambda: rows[0],
+        get_gallery_ids=lambda: rows[1],
+    )
+    for long, short, of in (("query", "q", slice(3)), ("gallery", "g", slice(3, None))):
+        here |= {f"{long}_features": features[of], f"{short}f": features[of]}
+        here |= {f"{long}_pids": list(pids[of]), f"{short}_pids": pids[of]}
+        here |= {f"{long}_camids": list(camids[of]), f"{short}_camids": camids[of]}
+    monkeypatch.chdir(tmp_path)
+    snippets = re.split(r"^# ", block, flags=re.M)[1:]
+    assert [re.match(r"[\w-]+", s)[0] for s in snippets] == [
+        "fast-reid", "torchreid", "TransReID", "OML",
+    ]  # fmt: skip
+    for snippet in snippets:
+        exec(f"# {snippet}", dict(here))
+        files = EmbeddingFiles(Path("query.npz"), Path("gallery.npz"))
+        (network,) = load_foreign([files])
+        assert (network.query.features == features[:3].numpy()).all(), snippet
+        assert network.gallery.pids.tolist() == pids[3:].tolist(), snippet
+        known = [] if snippet.startswith("OML") else (camids[3:] + 1).tolist()
+        assert network.gallery.camids[network.gallery.camids > 0].tolist() == known, snippet
+        for file in (files.query, files.gallery):
+            file.unlink()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_blocks_run(tmp_path, smoke_root):
@@ -71,7 +113,7 @@ def test_blocks_run(tmp_path, smoke_root):
     ran = 0
     for tag, _, code in BLOCKS:
         kind = (tag or "").strip(": ")
-        if kind in ("ci", *ELSEWHERE) or kind.startswith("skip"):
+        if kind in ("ci", "embeddings", *ELSEWHERE) or kind.startswith("skip"):
             continue
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code],

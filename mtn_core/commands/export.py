@@ -140,7 +140,7 @@ def run_export(args: argparse.Namespace) -> int:
     if find_spec("mindspore") is None:
         raise MissingPackageError(
             "mindspore is not installed, and a checkpoint can only be exported with it; install "
-            "it with `pip install -r requirements.txt`"
+            "it with `pip install 'mtn_core[train,onnx]'`"
         )
     from mtn_core.device import setup_device
     from mtn_core.export.exporter import ExportOptions, export_checkpoint

@@ -207,7 +207,8 @@ def launch(cluster: Cluster, module: str, arguments: Sequence[str], log_dir: Pat
     program = str(msrun) if msrun.is_file() else shutil.which("msrun")
     if program is None:
         raise DeviceError(
-            "msrun is not on PATH; it comes with the mindspore package (see `mtn doctor`)"
+            "msrun is not on PATH; it comes with the package mindspore: "
+            "pip install 'mtn_core[train]' (see `mtn doctor`)"
         )
     cluster.check_meeting_point()
     if cluster.several:

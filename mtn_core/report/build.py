@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from mtn_core.files import write_text
+from mtn_core.report.absent import describe_absent
 from mtn_core.report.breakdowns import make_breakdown_section, make_verification_section
 from mtn_core.report.comparison import make_comparison_section
 from mtn_core.report.figures import draw_retrieval_curves, draw_training
@@ -49,6 +50,7 @@ def write_report(
     *,
     baselines: Mapping[str, Any] | None = None,
     root: str | Path | None = None,
+    images: Sequence[str | Path] = (),
     title: str | None = None,
     top_k: int = 10,
     num_lists: int | None = None,
@@ -62,6 +64,7 @@ def write_report(
         out: HTML file to write, whole or not at all.
         baselines: mAP by baseline name, instead of the run's ``baselines.json``.
         root: Data root to read crops from, instead of the one that the run names.
+        images: Folders of pictures to read crops from, likewise.
         title: Page title; by default it names the runs.
         top_k: Images that count in a rank list.
         num_lists: Rank lists of the worst queries, and half as many of random ones; by default 12
@@ -76,7 +79,7 @@ def write_report(
         RunFolderError: A folder has no results.
         DataError: Results of different protocols, or embeddings that cannot be used.
     """
-    runs = load_runs(run_dirs, root=root, baselines=baselines)
+    runs = load_runs(run_dirs, root=root, images=images, baselines=baselines)
     first = runs[0]
     store = ThumbnailStore(first.crops, max_bytes=max_picture_bytes)
     rankers = [
@@ -117,6 +120,7 @@ def write_report(
         summary=_summarise(title, runs),
         verdict=[*describe_run(first, subject=subject), *differences],
         headline=make_headline_table(runs),
+        notes=_collect_notes(runs),
         runs=[
             {"name": run.name, "facts": describe_provenance(run), "settings": _settings(run)}
             for run in runs
@@ -139,7 +143,8 @@ def _rank_list_sections(
     num_lists: int | None,
 ) -> list[Section]:
     num = num_lists or (12 if len(runs) == 1 else 6)
-    section = Section("rank-lists", "Rank lists", note=_LEGEND)
+    legend = _LEGEND if store.has_pictures else _LEGEND.replace("picture", "name")
+    section = Section("rank-lists", "Rank lists", note=legend)
     words = {
         "worst": ("Worst queries", num),
         "best": ("Best queries", max(1, num // 3)),
@@ -195,24 +200,33 @@ def _query_sections(runs: Sequence[RunSource], rows_with_lists: set[int]) -> lis
     note = "Press on a query's name to see its rank list."
     if len(rows_with_lists) < runs[0].result.num_query:
         note += (
-            f" This file has pictures for the {len(rows_with_lists)} worst of "
+            f" This file has the lists of the {len(rows_with_lists)} worst of "
             f"{runs[0].result.num_query} queries, to stay small."
         )
     sections.append(Section("queries", "All queries", note=note, explorer=table))
     return sections
 
 
+def _collect_notes(runs: Sequence[RunSource]) -> list[str]:
+    """What the runs say about their numbers, each once, and what the page leaves out."""
+    notes = list(dict.fromkeys(note for run in runs for note in run.notes))
+    absent = describe_absent(runs)
+    return [*notes, absent] if absent else notes
+
+
 def _collect_warnings(runs: Sequence[RunSource], store: ThumbnailStore) -> list[str]:
     several = len(runs) > 1
     warnings = [f"{run.name}: {text}" if several else text for run in runs for text in run.warnings]
     missing = [f"{split}/{name}" for split, name in store.crops.missing]
-    if missing:
-        roots = ", ".join(str(root) for root in store.crops.roots) or "no data root recorded"
+    if missing and store.has_pictures:
+        flag = store.crops.key
+        roots = ", ".join(str(root) for root in store.crops.roots)
         shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         count = "1 crop" if len(missing) == 1 else f"{len(missing)} crops"
         warnings.append(
             f"{count} could not be read ({roots}), shown as grey placeholders: {shown}. "
-            "Give the data root with --root to show them."
+            f"Give {'the data root' if flag == 'root' else 'their folder'} with --{flag} to show "
+            "them."
         )
     return warnings
 

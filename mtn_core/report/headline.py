@@ -1,5 +1,6 @@
 """The headline table: every run's numbers, the baselines beside them, differences between runs."""
 
+import math
 from collections.abc import Sequence
 
 from mtn_core.report.sources import RunSource
@@ -9,6 +10,7 @@ from mtn_core.results import RetrievalResult
 from mtn_core.results.retrieval import format_fraction
 
 _RANKS = (1, 5, 10)
+_ATTRIBUTES = ("Colour", "Type")
 
 
 def headline_numbers(result: RetrievalResult) -> dict[str, float]:
@@ -18,8 +20,9 @@ def headline_numbers(result: RetrievalResult) -> dict[str, float]:
         f"Rank-{rank}": float(result.cmc[rank - 1]) for rank in _RANKS if rank <= len(result.cmc)
     }
     numbers |= {"mINP": result.mINP}
-    numbers |= {"Colour": result.color_accuracy, "Type": result.type_accuracy}
-    return numbers
+    return numbers | dict(
+        zip(_ATTRIBUTES, (result.color_accuracy, result.type_accuracy), strict=True)
+    )
 
 
 def headline_intervals(result: RetrievalResult) -> dict[str, tuple[float, float]]:
@@ -36,12 +39,14 @@ def headline_intervals(result: RetrievalResult) -> dict[str, tuple[float, float]
 
 def make_headline_table(runs: Sequence[RunSource]) -> Table:
     """One row for each run, then one for each baseline."""
-    names = list(headline_numbers(runs[0].result))
+    measured = [headline_numbers(run.result) for run in runs]
+    absent = [n for n in _ATTRIBUTES if all(math.isnan(numbers[n]) for numbers in measured)]
+    names = [name for name in measured[0] if name not in absent]
     columns = [Column("Run"), *(Column(name, number=True) for name in names)]
     columns += [Column(name, number=True) for name in ("Queries", "Without match", "Gallery")]
     rows = []
-    for run in runs:
-        numbers, known = headline_numbers(run.result), headline_intervals(run.result)
+    for run, numbers in zip(runs, measured, strict=True):
+        known = headline_intervals(run.result)
         rows.append(
             [
                 text_cell(run.name),
@@ -54,11 +59,10 @@ def make_headline_table(runs: Sequence[RunSource]) -> Table:
     for name, score in collect_baselines(runs):
         empty = [Cell("–", "")] * (len(columns) - 2)
         rows.append([text_cell(f"baseline: {name}"), percent_cell(score), *empty])
-    note = (
-        "Below each number its 95 % bootstrap interval over vehicles. Colour and type accuracy "
-        "count every image once and unknown labels never. Queries without a true match count in no "
-        "retrieval number."
-    )
+    note = "Below each number its 95 % bootstrap interval over vehicles. "
+    if len(absent) < len(_ATTRIBUTES):
+        note += "Colour and type accuracy count every image once and unknown labels never. "
+    note += "Queries without a true match count in no retrieval number."
     note = " ".join([note, *(_describe_draws(run) for run in runs if run.result.draws)])
     return Table("Headline numbers", columns, rows, sortable=False, note=note)
 

@@ -18,6 +18,7 @@ from mtn_core.viz.overlay import blend_attention
 from mtn_core.viz.style import MARKS, QUERY
 
 _CODES = {"right": 0, "wrong": 1, "ignored": 2}
+_MAX_LISTS = 2000  # of names alone, which have no other limit: about 1 MB
 
 
 def view_rank_list(
@@ -37,33 +38,50 @@ def view_rank_list(
 
 
 def _view_query(rank_list: RankList, store: ThumbnailStore) -> dict[str, Any]:
-    camera = rank_list.camid or "?"
+    camera = _camera_words(rank_list.camid)
     return {
         "verdict": "query",
         "sign": QUERY.sign,
-        "thumb": store.add("query", rank_list.name) or PLACEHOLDER_CLASS,
-        "alt": f"query: vehicle {rank_list.pid}, camera {camera}",
-        "lines": ["query", f"id {rank_list.pid}", f"camera {camera}"],
+        "thumb": _picture_class(store, "query", rank_list.name),
+        "name": rank_list.name,
+        "alt": ", ".join([f"query: vehicle {rank_list.pid}", *camera]),
+        "lines": ["query", f"id {rank_list.pid}", *camera],
         "gap": False,
     }
 
 
 def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
     rank = "no rank" if entry.rank is None else f"rank {entry.rank}"
-    camera = entry.camid or "?"
+    camera = _camera_words(entry.camid)
     return {
         "verdict": entry.verdict,
         "sign": MARKS[entry.verdict].sign,
-        "thumb": store.add("gallery", entry.name) or PLACEHOLDER_CLASS,
-        "alt": f"{rank}, {MARKS[entry.verdict].word}: vehicle {entry.pid}, camera {camera}, "
-        f"distance {entry.distance:.2f}",
+        "thumb": _picture_class(store, "gallery", entry.name),
+        "name": entry.name,
+        "alt": ", ".join(
+            [
+                rank,
+                f"{MARKS[entry.verdict].word}: vehicle {entry.pid}",
+                *camera,
+                f"distance {entry.distance:.2f}",
+            ]
+        ),
         "lines": [
             f"{'–' if entry.rank is None else '#' + str(entry.rank)} · {entry.distance:.2f}",
             f"id {entry.pid}",
-            f"camera {camera}",
+            *camera,
         ],
         "gap": False,
     }
+
+
+def _camera_words(camid: int) -> list[str]:
+    return [f"camera {camid}"] if camid else []
+
+
+def _picture_class(store: ThumbnailStore, split: str, name: str) -> str | None:
+    """The class of a crop's picture; None where the page shows names instead of pictures."""
+    return (store.add(split, name) or PLACEHOLDER_CLASS) if store.has_pictures else None
 
 
 def view_attention(
@@ -114,16 +132,17 @@ def collect_explorer(
         shown = [_shown_entries(one) for one in ranked]
         needed = [("query", ranked[0].name)]
         needed += [("gallery", entry.name) for entries in shown for entry in entries]
-        if store.is_full_for(needed):
+        if store.is_full_for(needed) if store.has_pictures else len(lists) >= _MAX_LISTS:
             break
         for entry in (entry for entries in shown for entry in entries):
             if entry.row not in gallery:
-                thumb = store.add("gallery", entry.name)
+                thumb = store.add("gallery", entry.name) if store.has_pictures else None
                 gallery[entry.row] = [entry.name, entry.pid, entry.camid, thumb]
         lists[str(row)] = [
             _pack_list(one, entries) for one, entries in zip(ranked, shown, strict=True)
         ]
-        lists[str(row)][0]["thumb"] = store.add("query", ranked[0].name)
+        if store.has_pictures:
+            lists[str(row)][0]["thumb"] = store.add("query", ranked[0].name)
     data = {"runs": [run.name for run in runs], "gallery": gallery, "lists": lists}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # Inside a script element only "<" can end it or open a comment.

@@ -41,9 +41,10 @@ def make_map_section(run: RunSource, store: ThumbnailStore, method: Method | Non
     note = (
         f"{name} of {len(rows)} {'of the ' + str(len(gallery)) + ' ' if few else ''}gallery "
         "embeddings. What lies together looks alike to the network; distances between far groups "
-        "mean nothing. Coloured: the hardest vehicles. Below, pictures at their places; a picture "
-        "under the pointer grows."
+        "mean nothing. Coloured: the hardest vehicles."
     )
+    if store.has_pictures:
+        note += " Below, pictures at their places; a picture under the pointer grows."
     figure = make_figure(
         "map",
         f"{name} map of {len(rows)} gallery embeddings with the hardest vehicles marked",
@@ -51,7 +52,8 @@ def make_map_section(run: RunSource, store: ThumbnailStore, method: Method | Non
         size=(9.5, 5.2),
     )
     part = Part(figures=[figure], columns=False)
-    part.map = _place_pictures(run, rows, points, store, name)
+    if store.has_pictures:
+        part.map = _place_pictures(run, rows, points, store, name)
     return [Section("map", "Map of the embeddings", [part], note)]
 
 
@@ -79,7 +81,8 @@ def _place_pictures(
         if thumb is None:
             break
         left, top = 4 + 92 * places[k, 0], 5 + 90 * (1 - places[k, 1])
-        title = f"vehicle {gallery.pids[row]}, camera {gallery.camids[row] or '?'}"
+        camera = f", camera {gallery.camids[row]}" if gallery.camids[row] else ""
+        title = f"vehicle {gallery.pids[row]}{camera}"
         pictures.append((thumb, round(float(left), 2), round(float(top), 2), title))
     if not pictures:
         return None

@@ -81,7 +81,7 @@ def _confusions_table(frame: pd.DataFrame, store: ThumbnailStore) -> Table:
                 number_cell(row.count),
                 Cell(f"{row.num_query} ({format_percent(row.share, 0)})", float(row.share)),
                 number_cell(float(row.distance)),
-                Cell("", thumbs=pictures),
+                _pictures_cell(store, pictures, row.query_name, row.gallery_name),
             ]
         )
     note = f"The {_MAX_ROWS} most frequent of {len(frame)} pairs." if len(frame) > _MAX_ROWS else ""
@@ -90,9 +90,10 @@ def _confusions_table(frame: pd.DataFrame, store: ThumbnailStore) -> Table:
 
 
 def _hardest_table(frame: pd.DataFrame, store: ThumbnailStore) -> Table:
+    known = len(frame) > 0 and bool((frame[["color_id", "type_id"]] >= 1).to_numpy().any())
     columns = [
         Column("Vehicle", number=True),
-        Column("Looks", filter=True),
+        *([Column("Looks", filter=True)] if known else []),
         Column("mAP", number=True),
         Column("Rank-1", number=True),
         Column("Queries", number=True),
@@ -107,13 +108,13 @@ def _hardest_table(frame: pd.DataFrame, store: ThumbnailStore) -> Table:
         rows.append(
             [
                 number_cell(row.pid),
-                text_cell(describe_attributes(row.color_id, row.type_id)),
+                *([text_cell(describe_attributes(row.color_id, row.type_id))] if known else []),
                 percent_cell(row.mAP, meter=True),
                 percent_cell(row.rank1),
                 number_cell(row.num_query),
                 number_cell(float(row.median_first_match_rank), 1),
                 mistaken,
-                Cell("", thumbs=[picture]),
+                _pictures_cell(store, [picture], row.worst_query),
             ]
         )
     note = f"The {_MAX_ROWS} hardest of {len(frame)} vehicles." if len(frame) > _MAX_ROWS else ""
@@ -204,6 +205,11 @@ def _together_table(frame: pd.DataFrame) -> Table:
 
 def _picture(store: ThumbnailStore, split: str, name: str, alt: str) -> tuple[str, str]:
     return store.add(split, name) or PLACEHOLDER_CLASS, alt
+
+
+def _pictures_cell(store: ThumbnailStore, pictures: Sequence[tuple[str, str]], *names: str) -> Cell:
+    """Pictures, or the names of what they would show."""
+    return Cell("", thumbs=pictures) if store.has_pictures else Cell(", ".join(names))
 
 
 def _heading(prefix: str, words: str) -> str:

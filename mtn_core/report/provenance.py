@@ -17,6 +17,18 @@ def describe_provenance(run: RunSource) -> list[tuple[str, str]]:
     config, environment = run.config, run.environment
     provenance = run.result.provenance
     protocol = run.result.protocol
+    if run.is_foreign:
+        return [
+            ("Run", run.folder.name),
+            ("Query embeddings", _text(provenance.get("query_file"))),
+            ("Gallery embeddings", _text(provenance.get("gallery_file"))),
+            ("Width", f"{provenance.get('width', '?')} numbers an image"),
+            ("Distance", _text(protocol.get("metric"))),
+            ("Query labels", shorten_hash(protocol.get("query_sha256"))),
+            ("Gallery labels", shorten_hash(protocol.get("gallery_sha256"))),
+            *_describe_pictures(run),
+            ("Evaluated with", _describe_versions(_without_networks(environment))),
+        ]
     model = _section(config, "model")
     return [
         ("Run folder", run.folder.name),
@@ -35,6 +47,22 @@ def describe_provenance(run: RunSource) -> list[tuple[str, str]]:
         ("Device", _describe_device(config, environment)),
         ("Duration", describe_duration(run.train, run.validation)),
     ]
+
+
+def _without_networks(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment without what runs networks: it had no part in another's embeddings."""
+    packages = environment.get("packages")
+    kept = (
+        {k: v for k, v in packages.items() if not k.startswith(("mindspore", "onnxruntime"))}
+        if isinstance(packages, Mapping)
+        else {}
+    )
+    return {**environment, "packages": kept}
+
+
+def _describe_pictures(run: RunSource) -> list[tuple[str, str]]:
+    roots = ", ".join(shorten_path(root) for root in run.crops.roots)
+    return [("Pictures", roots)] if roots else []
 
 
 def describe_duration(train: pd.DataFrame | None, validation: pd.DataFrame | None) -> str:

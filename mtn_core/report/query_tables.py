@@ -28,17 +28,18 @@ def make_query_table(runs: Sequence[RunSource], rows_with_lists: set[int]) -> Ta
         rows_with_lists: Query rows whose rank list is in the page.
     """
     frame = runs[0].result.per_query
-    columns = [
-        Column("Query"),
-        Column("Vehicle", number=True),
-        Column("Camera", filter=True),
-        Column("Colour", filter=True),
-        Column("Type", filter=True),
-    ]
+    # A column that says "unknown" in every row says nothing.
+    cameras, colors, types = (bool((frame[c] >= 1).any()) for c in ("camid", "color_id", "type_id"))
+    predictions = bool((frame[["color_pred", "type_pred"]] >= 1).to_numpy().any())
+    columns = [Column("Query"), Column("Vehicle", number=True)]
+    columns += [Column("Camera", filter=True)] if cameras else []
+    columns += [Column("Colour", filter=True)] if colors else []
+    columns += [Column("Type", filter=True)] if types else []
     columns += [Column(f"AP {run.name}" if len(runs) > 1 else "AP", number=True) for run in runs]
     columns += [Column("Difference", number=True)] if len(runs) > 1 else []
     columns += [Column("First match at rank", number=True), Column("Matches", number=True)]
-    columns += [Column("Nearest is"), Column("Predicted colour, type")]
+    columns += [Column("Nearest is")]
+    columns += [Column("Predicted colour, type")] if predictions else []
     aps = [run.result.per_query["ap"].to_numpy() for run in runs]
     order = np.lexsort((-frame["first_match_rank"].to_numpy(), np.nan_to_num(aps[0], nan=2.0)))
     records = frame.to_dict("records")
@@ -48,16 +49,17 @@ def make_query_table(runs: Sequence[RunSource], rows_with_lists: set[int]) -> Ta
         cells = [
             Cell(record["name"], button=row if row in rows_with_lists else None),
             number_cell(record["pid"]),
-            Cell(str(record["camid"]) if record["camid"] else "unknown"),
-            text_cell(color_name(record["color_id"])),
-            text_cell(type_name(record["type_id"])),
+            *([_camera_cell(record["camid"])] if cameras else []),
+            *([text_cell(color_name(record["color_id"]))] if colors else []),
+            *([text_cell(type_name(record["type_id"]))] if types else []),
             *(percent_cell(float(ap[row]), meter=True) for ap in aps),
         ]
         if len(runs) > 1:
             cells.append(difference_cell(float(aps[1][row] - aps[0][row])))
         rank = record["first_match_rank"]
         cells += [number_cell(rank) if rank else Cell("–", ""), number_cell(record["num_matches"])]
-        cells += [text_cell(_describe_nearest(record)), text_cell(_describe_prediction(record))]
+        cells += [text_cell(_describe_nearest(record))]
+        cells += [text_cell(_describe_prediction(record))] if predictions else []
         rows.append(cells)
     return Table("All queries", columns, rows, filterable=True, tall=True)
 
@@ -72,11 +74,15 @@ def make_dropped_table(result: RetrievalResult) -> Table:
         {
             "name": (Column("Query"), text_cell),
             "pid": (Column("Vehicle", number=True), number_cell),
-            "camid": (Column("Camera", number=True), number_cell),
+            "camid": (Column("Camera", number=True), _camera_cell),
             "num_ignored": (Column("Ignored gallery images", number=True), number_cell),
         },
         tall=len(dropped) > 12,
     )
+
+
+def _camera_cell(camid: int) -> Cell:
+    return Cell(str(camid) if camid else "unknown")
 
 
 def _describe_nearest(record: dict) -> str:

@@ -12,9 +12,10 @@ from mtn_core.errors import ConfigError, DataError, RunFolderError
 from mtn_core.metrics.comparison import check_comparable
 from mtn_core.results import RetrievalResult
 from mtn_core.runs import RunFolder
-from mtn_core.viz.crops import CropSource
+from mtn_core.viz.crops import CropSource, ImageFolders
 
 _LOG = logging.getLogger(__name__)
+FOREIGN = "embeddings"  # provenance's `source` of a run that was made from another program's files
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class RunSource:
         validation: Rows of ``validation.csv``, or None.
         baselines: mAP as fractions by baseline name.
         warnings: What could not be read, for the page.
+        notes: What a reader must know about where the numbers come from, for the page.
     """
 
     name: str
@@ -44,12 +46,19 @@ class RunSource:
     validation: pd.DataFrame | None
     baselines: dict[str, float]
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program wrote the embeddings: no recipe, no seed, no network is known."""
+        return self.result.provenance.get("source") == FOREIGN
 
 
 def load_runs(
     run_dirs: Sequence[str | Path],
     *,
     root: str | Path | None = None,
+    images: Sequence[str | Path] = (),
     baselines: Mapping[str, Any] | None = None,
 ) -> list[RunSource]:
     """Read run folders and see that their results may stand side by side.
@@ -57,6 +66,7 @@ def load_runs(
     Args:
         run_dirs: At least one run folder with results.
         root: Data root to read crops from instead of the one that the run names.
+        images: Folders of pictures to read crops from, likewise.
         baselines: Used instead of the runs' ``baselines.json``.
 
     Raises:
@@ -73,7 +83,7 @@ def load_runs(
         raise ConfigError(f"run folder given more than once: {', '.join(sorted(twice))}")
     names = name_runs(folders)
     runs = [
-        load_run(folder, name=name, root=root, baselines=baselines)
+        load_run(folder, name=name, root=root, images=images, baselines=baselines)
         for folder, name in zip(folders, names, strict=True)
     ]
     check_runs_comparable(runs)
@@ -112,6 +122,7 @@ def load_run(
     *,
     name: str | None = None,
     root: str | Path | None = None,
+    images: Sequence[str | Path] = (),
     baselines: Mapping[str, Any] | None = None,
 ) -> RunSource:
     """Read one run folder; arguments as for :func:`load_runs`.
@@ -132,14 +143,32 @@ def load_run(
         name=name or run.path.resolve().name,
         folder=run.path,
         result=result,
-        crops=CropSource(root or run.data_roots()),
+        crops=_find_crops(run, config, root, images),
         config=config,
         environment=environment,
         train=_read_log(run.read_train_log, warnings),
         validation=_read_log(run.read_validation_log, warnings),
         baselines=read_baselines(baselines),
         warnings=warnings,
+        notes=_texts(result.provenance.get("notes")),
     )
+
+
+def _find_crops(
+    run: RunFolder,
+    config: Mapping[str, Any],
+    root: str | Path | None,
+    images: Sequence[str | Path],
+) -> CropSource:
+    """Where the pictures lie: as given, else as the run says."""
+    saved = () if root is not None else _texts(config.get(ImageFolders.key))
+    if images or saved:
+        return ImageFolders(images or saved)
+    return CropSource(root or run.data_roots())
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
 
 
 def _require_analysis(result: RetrievalResult, folder: Path) -> None:

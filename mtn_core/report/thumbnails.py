@@ -21,6 +21,7 @@ class ThumbnailStore:
 
     Attributes:
         num_bytes: Size in the page so far.
+        has_pictures: Whether anybody knows where crops lie; otherwise pages show names.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class ThumbnailStore:
         self.max_side = max_side
         self.quality = quality
         self.num_bytes = 0
+        self.has_pictures = bool(crops.roots)
         self._class_of: dict[tuple[str, str], str] = {}
         self._class_of_content: dict[str, str] = {}
         self._rules: list[str] = []

@@ -138,7 +138,7 @@ def _groups(per_query: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "by_color": by_group(per_query, known("color_id", color_name), "color"),
         "by_type": by_group(per_query, known("type_id", type_name), "type"),
         "by_viewpoint": by_group(per_query, _viewpoints(per_query), "viewpoint"),
-        "by_size": by_quantile(per_query, size, "size", unit="px"),
+        "by_size": by_quantile(per_query, np.where(size > 0, size, np.nan), "size", unit="px"),
         "by_confidence": by_quantile(
             per_query, np.where(confidence > 0, confidence, np.nan), "confidence"
         ),

@@ -2,8 +2,9 @@
 
 import io
 import logging
+import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,12 @@ class CropSource:
             run does not know it, then every crop is a placeholder.
 
     Attributes:
+        key: Where ``config.yaml`` names the folders; with dashes, the flag that does.
         roots: The folders.
         missing: ``(split, name)`` of the crops that could not be read, in order of first use.
     """
+
+    key = "root"
 
     def __init__(self, root: str | Path | Sequence[str | Path] | None):
         several = [root] if isinstance(root, str | Path) else root or []
@@ -65,6 +69,34 @@ class CropSource:
     def read_jpeg(self, split: str, name: str, *, max_side: int = 120, quality: int = 72) -> bytes:
         """The crop as a small JPEG."""
         return encode_jpeg(self.read(split, name, max_side=max_side), quality)
+
+
+class ImageFolders(CropSource):
+    """The pictures of any folders, found by their paths within them, else by their names alone.
+
+    Args:
+        root: A folder or several; folders within them are looked into.
+    """
+
+    key = "images"
+
+    @cached_property
+    def _by_name(self) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for root in self.roots:
+            for folder, folders, files in os.walk(root):
+                folders.sort()
+                for file in files:
+                    found.setdefault(file, Path(folder) / file)
+        return found
+
+    def path(self, split: str, name: str) -> Path | None:
+        """Where the picture lies, or None for a name that would lead out of the folders."""
+        if not self.roots or not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            return None
+        paths = [root / name for root in self.roots]
+        inside = next((path for path in paths if path.is_file()), None)
+        return inside or self._by_name.get(Path(name).name, paths[0])
 
 
 def read_crop(path: str | Path, *, max_side: int | None = None) -> Image.Image:

@@ -13,10 +13,10 @@
     if (text !== undefined) element.textContent = text;
     return element;
   };
-  const makeHit = (verdict, sign, thumb, alt, lines) => {
+  const makeHit = (verdict, sign, thumb, name, alt, lines) => {
     const item = make("li", "hit " + verdict);
     const frame = make("span", "frame");
-    const picture = make("span", "thumb " + thumb);
+    const picture = thumb ? make("span", "thumb " + thumb) : make("span", "thumb named", name);
     picture.setAttribute("role", "img");
     picture.setAttribute("aria-label", alt);
     const mark = make("span", "sign", sign);
@@ -25,25 +25,25 @@
     item.append(frame, ...lines.map((line) => make("span", "line", line)));
     return item;
   };
-  const makeList = (list, name, queryThumb) => {
+  const makeList = (list, run, queryThumb) => {
     const block = make("div", "rank");
-    const heading = make("h4", "", (data.runs.length > 1 ? name + ": " : "") + list.name + " ");
+    const heading = make("h4", "", (data.runs.length > 1 ? run + ": " : "") + list.name + " ");
     const score = list.ap === null ? "no average precision" : "AP " + (100 * list.ap).toFixed(1) + " %";
     const hidden = list.hidden ? "; " + list.hidden + " more ignored images not shown" : "";
     heading.append(make("span", "", score + ", " + list.about + hidden));
     const row = make("ol");
     row.tabIndex = 0;
     row.setAttribute("aria-label", "Rank list of " + list.name);
-    const camera = list.camid || "?";
-    row.append(makeHit("query", "?", queryThumb, "query: vehicle " + list.pid + ", camera " + camera,
-      ["query", "id " + list.pid, "camera " + camera]));
+    const camera = (camid) => (camid ? ["camera " + camid] : []);
+    row.append(makeHit("query", "?", queryThumb, list.name, ["query: vehicle " + list.pid, ...camera(list.camid)].join(", "),
+      ["query", "id " + list.pid, ...camera(list.camid)]));
     list.hits.forEach(([key, distance, code, rank], index) => {
       if (list.gap && index === list.hits.length - 1) row.append(make("li", "hit gap", "…"));
-      const [, pid, camid, thumb] = data.gallery[key];
+      const [name, pid, camid, thumb] = data.gallery[key];
       const [verdict, sign] = verdicts[code];
-      row.append(makeHit(verdict, sign, thumb,
-        (rank ? "rank " + rank : "no rank") + ", " + words[verdict] + ": vehicle " + pid + ", camera " + (camid || "?") + ", distance " + distance,
-        [(rank ? "#" + rank : "–") + " · " + distance.toFixed(2), "id " + pid, "camera " + (camid || "?")]));
+      row.append(makeHit(verdict, sign, thumb, name,
+        [rank ? "rank " + rank : "no rank", words[verdict] + ": vehicle " + pid, ...camera(camid), "distance " + distance].join(", "),
+        [(rank ? "#" + rank : "–") + " · " + distance.toFixed(2), "id " + pid, ...camera(camid)]));
     });
     block.append(heading, row);
     return block;
