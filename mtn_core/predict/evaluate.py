@@ -13,6 +13,7 @@ from mtn_core.data.source import Source, open_source
 from mtn_core.data.split import load_split
 from mtn_core.errors import ConfigError, DataError, first_offenders
 from mtn_core.files import explain_full_disk, write_json
+from mtn_core.pixel_limit import limited_pixels
 from mtn_core.predict.backend import Backend, embed_split
 from mtn_core.predict.histogram import HistogramBackend
 from mtn_core.provenance import describe_environment
@@ -21,8 +22,9 @@ from mtn_core.runs import RunFolder
 
 logger = logging.getLogger(__name__)
 Evaluation = tuple[Source, Source]
-# What a network was trained as stands in its file; only these sections are the evaluation's.
-_OWN_SECTIONS = ("eval", "data")
+# What a network was trained as stands in its file; only these keys are the evaluation's.
+_OWN_SECTION = "eval."
+_OWN_KEYS = ("data.num_workers", "data.max_pixels")
 
 
 def open_evaluation(root: str | Path, model: ModelConfig) -> Evaluation:
@@ -69,16 +71,16 @@ def evaluation_config(backend: Backend, overrides: Mapping[str, Any] | None = No
 
     Args:
         backend: The network.
-        overrides: Dotted keys of the sections ``eval`` and ``data``.
+        overrides: ``eval.*``, ``data.num_workers`` and ``data.max_pixels``.
 
     Raises:
-        ConfigError: A key of another section, which the network's file has settled, or a bad value.
+        ConfigError: Another key, which the network's file has settled, or a bad value.
     """
     for key in overrides or {}:
-        if key.partition(".")[0] not in _OWN_SECTIONS:
+        if not key.startswith(_OWN_SECTION) and key not in _OWN_KEYS:
             raise ConfigError(
-                f"{key} is settled by the network that is evaluated; an evaluation takes "
-                "eval.* and data.num_workers"
+                f"{key} is settled by the network that is evaluated, or plays no part; an "
+                f"evaluation takes eval.*, {' and '.join(_OWN_KEYS)}"
             )
     values = {"recipe": backend.recipe or "eval", "eval": {"metric": backend.metric}}
     return config_from_dict(values, overrides).model_copy(update={"model": backend.model})
@@ -148,7 +150,7 @@ def evaluate_into_run(
         command: That evaluates, for ``config.yaml``.
         checkpoint: File that the network was read from, likewise.
         device: For ``environment.json``, such as ``Device.to_dict()``.
-        overrides: Dotted keys of the sections ``eval`` and ``data``.
+        overrides: As in :func:`evaluation_config`.
         overwrite: Replace results that are there.
 
     Raises:
@@ -157,7 +159,8 @@ def evaluate_into_run(
     config = evaluation_config(backend, overrides)
     workers = config.data.num_workers
     if backend.rank:
-        return compare(backend, evaluation, config.eval, num_workers=workers)
+        with limited_pixels(config.data.max_pixels):
+            return compare(backend, evaluation, config.eval, num_workers=workers)
     own = RunFolder(out).trained(backend.provenance.get("config_sha256"))
     if not own:
         RunFolder(out).check_not_source(checkpoint, "checkpoint")
@@ -168,9 +171,12 @@ def evaluate_into_run(
         "rank_size": backend.rank_size,
         "checkpoint": checkpoint,
     }
-    with results_folder(
-        out, config, device or {}, context, keep_training=own, overwrite=overwrite
-    ) as run:
+    with (
+        limited_pixels(config.data.max_pixels),
+        results_folder(
+            out, config, device or {}, context, keep_training=own, overwrite=overwrite
+        ) as run,
+    ):
         result = compare(backend, evaluation, config.eval, num_workers=workers)
         result.save(run)
     return result
