@@ -11,6 +11,7 @@ from mindspore import nn
 
 from mtn_core.config import Config, with_overrides
 from mtn_core.convert.load import load_pretrained
+from mtn_core.data.leaks import warn_of_leaks
 from mtn_core.data.pipeline import TrainLoader
 from mtn_core.data.source import Source, open_source
 from mtn_core.data.split import Split, load_split, row_repeats
@@ -169,9 +170,14 @@ def train(
         CheckpointError: Weights that do not fit.
     """
     training = open_training(roots, config)
-    evaluation = None
+    evaluation = evaluated = None
     if config.train.eval_every:
-        evaluation = open_evaluation(eval_root or roots[0], config.model)
+        evaluated = Path(eval_root or roots[0])
+        evaluation = open_evaluation(evaluated, config.model)
+    for part in training.split.parts:
+        # Somebody will evaluate on it; where it is evaluated now, that was said already.
+        if evaluated is None or part.root.resolve() != evaluated.resolve():
+            warn_of_leaks(part.root, part)
     return train_into_run(
         lambda config: MultiTaskTask(config, training, evaluation, device, pre_ckpt_path),
         config,

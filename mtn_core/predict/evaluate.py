@@ -1,17 +1,16 @@
 """Evaluation: embed query and gallery, compare, write the results into a run."""
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mtn_core.config import Config, EvalConfig, ModelConfig, Recipe, config_from_dict
-from mtn_core.data.layout import GALLERY, label_path
-from mtn_core.data.leaks import find_shared_ids, find_shared_images
+from mtn_core.data.layout import GALLERY
+from mtn_core.data.leaks import warn_of_leaks
 from mtn_core.data.source import Source, open_source
 from mtn_core.data.split import load_split
-from mtn_core.errors import ConfigError, DataError, first_offenders
+from mtn_core.errors import ConfigError
 from mtn_core.files import explain_full_disk, write_json
 from mtn_core.pixel_limit import limited_pixels
 from mtn_core.predict.backend import Backend, embed_split
@@ -20,7 +19,6 @@ from mtn_core.provenance import describe_environment
 from mtn_core.results import RetrievalResult
 from mtn_core.runs import RunFolder
 
-logger = logging.getLogger(__name__)
 Evaluation = tuple[Source, Source]
 # What a network was trained as stands in its file; only these keys are the evaluation's.
 _OWN_SECTION = "eval."
@@ -41,29 +39,8 @@ def open_evaluation(root: str | Path, model: ModelConfig) -> Evaluation:
         open_source(load_split(root, name), heatmaps=model.heatmaps, segments=model.segments)
         for name in ("query", GALLERY)
     )
-    _warn_of_leaks(Path(root), query, gallery)
+    warn_of_leaks(root, query.split, gallery.split)
     return query, gallery
-
-
-def _warn_of_leaks(root: Path, query: Source, gallery: Source) -> None:
-    """Say that vehicles of the test are also trained on, where the root has training labels."""
-    if not label_path(root, "train").is_file():
-        return
-    try:
-        train = load_split(root, "train")
-    except DataError:
-        return  # an evaluation does not need them
-    tested = [query.split, gallery.split]
-    ids, images = find_shared_ids(train, tested), find_shared_images(train, tested)
-    if ids or images:
-        logger.warning(
-            "%d vehicles and %d images of the test in %s are also in its training split: %s; a "
-            "network trained on them is tested on what it knows, and its results are too good",
-            len(ids),
-            len(images),
-            root,
-            first_offenders(ids or images),
-        )
 
 
 def evaluation_config(backend: Backend, overrides: Mapping[str, Any] | None = None) -> Config:
