@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.images import read_image
 from mtn_core.data.labels import ID_LIMIT, write_labels
 from mtn_core.data.layout import IMAGE_SUFFIXES, SPLITS, label_path, split_folder
 from mtn_core.data.prepare.labels import no_keypoints
@@ -17,6 +16,7 @@ from mtn_core.data.prepare.placing import (
     refuse_linked_sources,
     refuse_overlap,
 )
+from mtn_core.data.strict import StrictDecoder
 from mtn_core.errors import ConfigError, DataError, first_offenders
 from mtn_core.files import atomic_folder, write_text
 from mtn_core.progress import progress_bar
@@ -109,11 +109,13 @@ def prepare_folder(
     else:
         table, bad = _by_pattern(images, pattern or "")
     refuse_linked_sources(root, "--images", [images / name for name in table["name"]])
-    bad += _unreadable(images, table, progress)
+    bad |= _unreadable(images, table, progress)
+    report.left_out = [f"{name}: {what}" for name, what in bad.items()]
     if bad and not skip_bad:
-        raise DataError(f"{first_offenders(bad)}; --skip_bad leaves them out. Nothing was written")
-    report.left_out = bad
-    table = table[~table["name"].isin({b.split(":")[0] for b in bad})].reset_index(drop=True)
+        raise DataError(
+            f"{first_offenders(report.left_out)}; --skip_bad leaves them out. Nothing was written"
+        )
+    table = table[~table["name"].isin(bad)].reset_index(drop=True)
     if table.empty:
         raise DataError(f"no usable images in {images}")
     table["pid"] = _number_ids(table["pid"])
@@ -166,27 +168,32 @@ def pattern_to_regex(pattern: str) -> re.Pattern[str]:
     return re.compile("".join([*parts, re.escape(pattern[position:])]))
 
 
-def _by_pattern(images: Path, pattern: str) -> tuple[pd.DataFrame, list[str]]:
+def _by_pattern(images: Path, pattern: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Rows, and what is wrong with the files that have none, by their names."""
     regex = pattern_to_regex(pattern)
-    rows, bad = [], []
+    rows, bad = [], {}
     for path in sorted(p for p in images.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
         if path.is_dir():
             continue
         name = path.relative_to(images).as_posix()
         if not path.is_file():
-            bad.append(f"{name}: is not a regular file, or a link to nothing")
+            bad[name] = "is not a regular file, or a link to nothing"
             continue
         match = regex.fullmatch(name)
         if match:
             rows.append({"name": name, **match.groupdict()})
         else:
-            bad.append(f"{name}: does not match {pattern!r}")
+            bad[name] = f"does not match {pattern!r}"
     if not rows:
-        raise DataError(f"no image in {images} matches {pattern!r}; for instance {bad[:3]}")
+        raise DataError(
+            f"no image in {images} matches {pattern!r}; found {first_offenders(list(bad), 3)}"
+            if bad
+            else f"no image in {images}; expected files that end in {', '.join(IMAGE_SUFFIXES)}"
+        )
     return _complete(pd.DataFrame(rows)), bad
 
 
-def _by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, list[str]]:
+def _by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     if not path.is_file():
         raise DataError(f"{path} does not exist")
     try:
@@ -209,7 +216,8 @@ def _by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, list[str]]:
     outside = [n for n in table["name"] if Path(n).is_absolute() or ".." in Path(n).parts]
     if outside:
         raise DataError(f"{path}: names leave the image folder: {first_offenders(outside)}")
-    bad = [f"{n}: does not exist in {images}" for n in table["name"] if not (images / n).is_file()]
+    absent = [n for n in table["name"] if not (images / n).is_file()]
+    bad = dict.fromkeys(absent, f"does not exist in {images}")
     return _complete(table), bad
 
 
@@ -241,18 +249,16 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _unreadable(images: Path, table: pd.DataFrame, progress: bool) -> list[str]:
-    bad = []
-    for name in progress_bar(
-        table["name"], description="check images", unit="image", shown=progress
+def _unreadable(images: Path, table: pd.DataFrame, progress: bool) -> dict[str, str]:
+    there = [name for name in table["name"] if (images / name).is_file()]  # others are known
+    with (
+        StrictDecoder() as decoder,
+        progress_bar(
+            total=len(there), description="check images", unit="image", shown=progress
+        ) as bar,
     ):
-        if not (images / name).is_file():
-            continue  # already reported
-        try:
-            read_image(images / name)
-        except DataError as error:
-            bad.append(f"{name}: {str(error).removeprefix(f'{images / name} ')}")
-    return bad
+        problems, _ = decoder.find_broken_images((images / n for n in there), bar.update)
+    return {p.path.relative_to(images).as_posix(): p.what for p in problems}
 
 
 def _number_ids(pids: pd.Series) -> pd.Series:
