@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from mtn_core.errors import ConfigError
+from mtn_core.pixel_limit import HIGHEST_LIMIT, max_pixels
 from mtn_core.strict_yaml import parse_yaml, read_yaml
 from mtn_core.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
@@ -78,7 +79,16 @@ class ModelConfig(Section):
         return 3 + NUM_KEYPOINTS * self.heatmaps + NUM_SEGMENTS * self.segments
 
 
-class DataConfig(Section):
+class PicturesConfig(Section):
+    """What the ``data`` sections of all networks have in common.
+
+    A picture of more than ``max_pixels`` pixels is refused before it is decoded.
+    """
+
+    max_pixels: int = Field(default_factory=max_pixels, ge=1, le=HIGHEST_LIMIT)
+
+
+class DataConfig(PicturesConfig):
     """Batches of ``ids_per_batch`` x ``images_per_id`` and what happens to a sample.
 
     ``flip``, ``translation`` and ``erasing`` are probabilities; ``color_jitter`` is a strength.
@@ -171,7 +181,7 @@ class Recipe(Section):
 
     recipe: str
     model: Section
-    data: Section
+    data: PicturesConfig
     loss: Section
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
@@ -186,7 +196,7 @@ class Config(Recipe):
 
     recipe: str = "seed"
     model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
+    data: DataConfig = Field(default_factory=DataConfig)  # its defaults look at the environment
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()

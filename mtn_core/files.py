@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
 import json
 import os
@@ -49,21 +48,27 @@ def refuse_existing(
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds.
+    """Yield a temporary path; rename it to ``path`` when the block has written it and succeeds.
 
-    The suffix is kept, because some writers choose the format by it. When the block raises, the
-    temporary file is removed and ``path`` is what it was before.
+    It lies in a hidden folder beside ``path``, which a killed process leaves and the next write of
+    anything in the same place removes. The suffix is kept, because some writers choose the format
+    by it. When the block raises, ``path`` is what it was before.
+
+    Raises:
+        RunFolderError: ``path`` is a folder, or what it is to lie in is none.
+        DiskError: The disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    if path.is_dir():
+        raise RunFolderError(f"{path} is a folder, but a file is to be written; name one in it")
+    _make_parent(path)
+    recover_folder(path.parent)
     try:
-        yield temporary
-        # mkstemp makes private files; a result file has the permissions of any new file.
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        with _hidden_folder(path) as folder:
+            temporary = folder / f"new{path.suffix}"
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())  # some writers make private or read-only files
+            os.replace(temporary, path)
     except OSError as error:
         if error.errno in _FULL:
             raise DiskError(
@@ -71,21 +76,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 "or choose a folder on another disk"
             ) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_temporaries(folder: Path, name: str) -> None:
-    """Remove what killed writes of ``name`` left in ``folder``; nobody may be writing there.
-
-    Args:
-        folder: Where :func:`atomic_path` or :func:`atomic_folder` wrote.
-        name: File or folder, or a pattern of several.
-    """
-    path = folder / name
-    for left in path.parent.glob(f".{path.stem}-{'[a-z0-9_]' * 8}{path.suffix}"):
-        remove(left)
-    recover_folder(path)
 
 
 @contextlib.contextmanager
@@ -97,12 +87,13 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     back where it was killed between the two renames.
 
     Raises:
-        RunFolderError: ``path`` is not empty, and ``overwrite`` is false.
+        RunFolderError: ``path`` is not empty, and ``overwrite`` is false; or what it is to lie in
+            is no folder.
     """
     path = Path(path)
-    recover_folder(path)
+    recover_folder(path.parent)
     refuse_existing(path, overwrite=overwrite, remedy="folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     with _hidden_folder(path) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -138,7 +129,7 @@ def _hidden_folder(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _lock_folder(folder: Path) -> Iterator[bool]:
     """Whether the folder could be locked; the system drops the lock of a process that dies."""
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # another has it, or the file system has no locks: then nothing is removed
@@ -149,19 +140,38 @@ def _lock_folder(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def recover_folder(path: Path) -> None:
-    """Remove what killed calls of :func:`atomic_folder` left beside ``path``, or put it back."""
-    for folder in sorted(path.parent.glob(f".{glob.escape(path.name)}{_HIDDEN}*")):
-        # One that was made this moment may not have its lock yet.
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime < _SETTLED_SECONDS:
+def recover_folder(place: Path, *, settled_seconds: float | None = None) -> None:
+    """Remove what killed writes left in ``place``, or put back what they had put aside.
+
+    What a living process writes is left alone.
+
+    Args:
+        place: Where :func:`atomic_path` or :func:`atomic_folder` wrote; need not exist.
+        settled_seconds: Age from which something is removed, by default a few seconds: what was
+            made this moment may not have its lock yet.
+    """
+    youngest = _SETTLED_SECONDS if settled_seconds is None else settled_seconds
+    for folder in sorted(place.glob(f".*{_HIDDEN}{'[a-z0-9_]' * 8}")):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if time.time() - folder.lstat().st_mtime < youngest:
                 continue
             with _lock_folder(folder) as locked:
                 if not locked:
                     continue
+                path = place / folder.name[1:].rpartition(_HIDDEN)[0]
                 if (folder / _REPLACED).exists() and not path.exists():
                     os.replace(folder / _REPLACED, path)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        (wrong, *_) = [p for p in path.parents if p.is_symlink() or p.exists()]
+        raise RunFolderError(
+            f"{wrong} is not a folder, so {path} cannot be written; choose another place"
+        ) from None
 
 
 def remove(path: Path) -> None:

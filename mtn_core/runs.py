@@ -18,11 +18,13 @@ from filelock import SoftFileLock, Timeout
 
 from mtn_core.config import Config, Recipe, Schema, config_from_dict, to_yaml, with_overrides
 from mtn_core.errors import ConfigError, RunFolderError, first_line
-from mtn_core.files import remove, remove_temporaries, write_json, write_text
+from mtn_core.files import recover_folder, remove, write_json, write_text
 from mtn_core.strict_yaml import read_yaml
 
 # Keys of config.yaml that stand beside the sections of a recipe.
 _CONTEXT_KEYS = ("command", "root", "device_target", "rank_size", "checkpoint", "pre_ckpt_path")
+# Of the section data: decides whether a picture is refused, not what is made of it.
+_GUARD = "max_pixels"
 _ASIDE, _BESIDE = ".replaced", ".unfinished"
 Stage = Literal["context", "training", "evaluation", "other"]
 _REPLACED: tuple[Stage, ...] = ("context", "training", "evaluation")  # by a new run
@@ -270,6 +272,12 @@ class RunFolder:
         write_text(self.config, to_yaml(config, **plain))
         write_json(self.environment, environment)
 
+    def update_config(self, config: Recipe) -> None:
+        """Write what a run that goes on has changed in its configuration, if anything."""
+        saved, context = self.read_config(type(config))
+        if saved != config:
+            write_text(self.config, to_yaml(config, **context))
+
     def _finish_exchange(self) -> None:
         """Move in what :meth:`with_evaluation` has completed, and delete what it replaces."""
         (self.path / _ASIDE).mkdir(exist_ok=True)
@@ -303,10 +311,8 @@ class RunFolder:
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files of writes that were killed; see :mod:`mtn_core.files`."""
-        for path in self.checkpoints.glob(".*"):
-            remove(path)
-        for entry in self.entries(*_REPLACED):
-            remove_temporaries(self.path, entry.name)
+        for place in (self.path, self.checkpoints):
+            recover_folder(place, settled_seconds=0)
 
     @staticmethod
     def _move(source: Path, target: Path, entries: Sequence[_Entry]) -> bool:
@@ -420,6 +426,8 @@ class RunFolder:
     def read_resumed_config(self, asked: Schema, from_data: Sequence[str] = ()) -> Schema:
         """The configuration of a run that is to go on; what is asked for must agree with it.
 
+        ``data.max_pixels`` alone may change: a picture that was refused may be what stopped it.
+
         Args:
             asked: Resolved from the command line.
             from_data: Dotted keys that the run found out from its data, and nobody asks for.
@@ -431,14 +439,14 @@ class RunFolder:
         saved, _ = self.read_config(type(asked))
         kept = {key: functools.reduce(getattr, key.split("."), saved) for key in from_data}
         asked = with_overrides(asked, kept)
-        if asked == saved:
-            return saved
+        if config_sha256(asked) == config_sha256(saved):
+            return asked
         wanted = asked.model_dump()
         different = [
             f"{section}.{key}: the run has {value!r}, asked for {wanted[section][key]!r}"
             for section, values in saved.model_dump(exclude={"recipe"}).items()
             for key, value in values.items()
-            if value != wanted[section][key]
+            if value != wanted[section][key] and key != _GUARD
         ]
         raise ConfigError(
             f"{self.path} was started with another configuration; resume with the same recipe and "
@@ -462,8 +470,9 @@ class RunFolder:
 
 
 def config_sha256(config: Recipe) -> str:
-    """Hex SHA-256 of the resolved configuration."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    """Hex SHA-256 of the resolved configuration, but for what changes no result."""
+    text = config.model_dump_json(exclude={"data": {_GUARD}})
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _absolute(value: Any) -> Any:

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from mtn_core.errors import RunFolderError
 from mtn_core.files import (
     atomic_folder,
     atomic_path,
@@ -35,7 +36,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_the_temporary_file_lies_beside_the_final_one_with_its_suffix(tmp_path):
     with atomic_path(tmp_path / "deep" / "x.ckpt") as temporary:
-        assert temporary.parent == tmp_path / "deep"
+        assert temporary.parent.parent == tmp_path / "deep"
         assert temporary.suffix == ".ckpt"
         temporary.write_bytes(b"1")
     assert stat.S_IMODE((tmp_path / "deep" / "x.ckpt").stat().st_mode) & 0o400
@@ -103,6 +104,63 @@ def test_what_a_killed_process_left_is_brought_in_order(tmp_path, aged, moment):
         pass
     assert [path.name for path in target.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+_FILE_WRITER = """
+import os, sys, time
+from mtn_core import files
+with files.atomic_path(sys.argv[1]) as path:
+    path.write_text("half")
+    if sys.argv[2] == "killed": os.kill(os.getpid(), 9)
+    print("ready", flush=True); time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.html", "replaced"])
+def test_a_file_that_was_never_finished_goes_with_the_next_one_beside_it(tmp_path, aged, name):
+    command = [sys.executable, "-c", _FILE_WRITER, str(tmp_path / name), "killed"]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    (tmp_path / ".a.html.mtn-partial-notes").mkdir()  # not one of ours: another ending
+    write_text(tmp_path / "b.html", "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a.html.mtn-partial-notes", "b.html"]
+
+
+def test_a_leftover_of_this_moment_waits(tmp_path):
+    left = tmp_path / ".a.html.mtn-partial-abcd1234"
+    left.mkdir()
+    write_text(tmp_path / "b.html", "whole")
+    assert left.exists()
+
+
+def test_a_file_that_a_living_process_writes_is_left_alone(tmp_path, aged):
+    command = [sys.executable, "-c", _FILE_WRITER, str(tmp_path / "a.html"), "alive"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"ready\n"
+        try:
+            write_text(tmp_path / "a.html", "mine")
+            (left,) = tmp_path.glob(".a.html*")
+            assert (left / "new.html").read_text() == "half"
+        finally:
+            other.kill()
+    assert (tmp_path / "a.html").read_text() == "mine"
+
+
+def test_a_place_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "nowhere").symlink_to("absent")
+    for place in ("file", "nowhere"):
+        with pytest.raises(RunFolderError, match=f"{place} is not a folder, so .*a.json cannot"):
+            write_text(tmp_path / place / "deep" / "a.json", "x")
+        with (
+            pytest.raises(RunFolderError, match=f"{place} is not a folder"),
+            atomic_folder(tmp_path / place / "a"),
+        ):
+            pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunFolderError, match="folder is a folder, but a file is to be written"):
+        write_text(tmp_path / "folder", "x")
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_folder_of_a_process_that_lives_is_left_alone(tmp_path, aged):

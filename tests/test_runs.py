@@ -193,10 +193,9 @@ def test_results_that_were_never_finished_are_cleared_away(run):
     assert contents(run.path) == OLD | KEPT
 
 
-def test_temporary_files_of_a_killed_write_go_with_the_next_command(run, monkeypatch):
-    monkeypatch.setattr("mtn_core.files._SETTLED_SECONDS", -1.0)
-    leftovers = {".results-ab12_xyz.json": "half", ".tables-0123abcd/x.parquet": "half"}
-    leftovers |= {"ckpt/.epoch-001-abcd1234.ckpt": "half", "ckpt/.epoch-001-abcd1234.tmp": "half"}
+def test_temporary_files_of_a_killed_write_go_with_the_next_command(run):
+    leftovers = {".results.json.mtn-partial-ab12_xyz/new.json": "half"}
+    leftovers |= {"ckpt/.epoch-001.ckpt.mtn-partial-abcd1234/new.tmp": "half"}
     leftovers |= {".tables.mtn-partial-0123abcd/x.parquet": "half"}
     kept = {".hidden-notes.txt": "a person's", ".results.json": "kept"}
     kept |= {".notes-archived": "a person's"}
@@ -275,6 +274,24 @@ def test_resume_names_every_key_that_differs(tmp_path):
         assert key in str(caught.value)
     assert run.read_resumed_config(load_config("smoke")) == load_config("smoke")
     json.loads(run.environment.read_text())
+
+
+def test_the_pixel_limit_may_change_when_a_run_goes_on(tmp_path):
+    run = RunFolder(tmp_path)
+    before, after = load_config("smoke"), load_config("smoke", {"data.max_pixels": 7})
+    run.write_context(before, {}, command="train")
+    assert run.read_resumed_config(after) == after
+    run.update_config(before)
+    text = run.config.read_text()
+    assert "max_pixels: 50000000" in text
+    run.update_config(after)
+    assert run.config.read_text() == text.replace("50000000", "7")
+    assert run.trained(config_sha256(before))
+    both = load_config("smoke", {"data.max_pixels": 7, "train.seed": 3})
+    with pytest.raises(ConfigError) as caught:
+        run.update_config(before)
+        run.read_resumed_config(both)
+    assert "train.seed" in str(caught.value) and "max_pixels" not in str(caught.value)
 
 
 HOLD = """

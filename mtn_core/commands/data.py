@@ -228,6 +228,8 @@ def run_prepare_veri(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     print(report.to_text(limit=5), end="")
+    if not args.labels_only:
+        print(f"images were placed unopened; mtn check --root {args.root} opens them all")
     return 0
 
 

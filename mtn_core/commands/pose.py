@@ -168,6 +168,7 @@ def run_train_pose(args: argparse.Namespace) -> int:
 
 
 def _load_training(args: argparse.Namespace) -> list:
+    from mtn_core.data.leaks import warn_of_leaks
     from mtn_core.errors import ConfigError
     from mtn_core.pose.sources import load_pose_annotations, load_pose_split
 
@@ -179,6 +180,8 @@ def _load_training(args: argparse.Namespace) -> list:
     if not args.root and not args.annotations:
         raise ConfigError("nothing to train on: give --root, or --annotations with --images")
     sets = [load_pose_split(root, "train") for root in args.root]
+    for root in args.root:
+        warn_of_leaks(root)
     pairs = zip(args.annotations, args.images, strict=True)
     return sets + [load_pose_annotations(csv, images) for csv, images in pairs]
 

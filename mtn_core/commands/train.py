@@ -155,13 +155,15 @@ def run_eval(args: argparse.Namespace) -> int:
     if device.is_main:
         print(result.format_table())
     if args.baselines:
+        from mtn_core.pixel_limit import limited_pixels
         from mtn_core.report.verdict import list_baselines
 
         config = evaluation_config(backend, overrides)
         if checkpoint.facts.seed is not None:
             config = with_overrides(config, {"train.seed": checkpoint.facts.seed})
         untrained = untrained_backend(config, device)
-        baselines = write_baselines(untrained, evaluation, args.out, config.eval)
+        with limited_pixels(config.data.max_pixels):
+            baselines = write_baselines(untrained, evaluation, args.out, config.eval)
         if device.is_main:
             for name, score in list_baselines({n: b["mAP"] for n, b in baselines.items()}):
                 print(f"Baseline, {name}: mAP {score:.2%}")

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtn_core.data.images import max_pixels
 from mtn_core.data.labels import Labels, read_labels
 from mtn_core.data.layout import (
     MAP_KINDS,
@@ -28,6 +27,7 @@ from mtn_core.data.split import Split, load_split
 from mtn_core.data.strict import StrictDecoder
 from mtn_core.data.turned import find_turned_problems
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.pixel_limit import max_pixels
 from mtn_core.vehicle import COLOR_NAMES, TYPE_NAMES
 
 _USE_WITHOUT = {

@@ -6,7 +6,8 @@ word, so what it must not repair is looked for here. What is converted, and how:
 palette pictures become RGB, 16-bit pictures keep their upper 8 bits, transparency is dropped, and
 an EXIF rotation is applied, so that width, height and keypoints are those of the upright picture.
 CMYK pictures are refused, because their colours depend on an ink profile. So are pictures of more
-than :data:`MAX_PIXELS` pixels, by their header: a PNG of 1 MB can hold 400 million.
+pixels than :func:`mtn_core.pixel_limit.max_pixels`, by their header: a PNG of 1 MB can hold 400
+million.
 """
 
 import io
@@ -20,9 +21,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mtn_core.errors import ConfigError, DataError
+from mtn_core.errors import DataError, first_line
+from mtn_core.pixel_limit import HOW_TO_RAISE, max_pixels
 
-MAX_PIXELS = 50_000_000  # of one picture; the environment variable MTN_MAX_PIXELS changes it
+_LONGEST_SIDE = 1 << 20  # that OpenCV decodes
+_BEYOND_PILLOW = (1 << 31, 1 << 31)  # a size that Pillow refuses to tell
 _MOST_BYTES_A_PIXEL = 8  # RGBA of 16 bits, not compressed
 _BYTES_BESIDE_PIXELS = 64 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -37,14 +40,14 @@ def read_bytes(path: str | Path) -> bytes:
 
     Raises:
         DataError: Absent, not readable, not a regular file, empty, or larger than any picture of
-            :data:`MAX_PIXELS` pixels.
+            as many pixels as are allowed.
     """
     try:
         found = refuse_irregular(path)
         if found.st_size > _BYTES_BESIDE_PIXELS and found.st_size > _max_bytes():
             raise DataError(
                 f"{path} has {found.st_size} bytes, more than any image of {max_pixels()} pixels "
-                "needs (MTN_MAX_PIXELS=NUMBER raises the limit)"
+                f"needs; is it an image? Then {HOW_TO_RAISE}"
             )
         with open(path, "rb") as file:
             data = file.read()
@@ -81,30 +84,19 @@ def open_image(path: str | Path) -> Image.Image:
     For figures and thumbnails, which shrink while they decode; what is trained on is decoded whole.
 
     Raises:
-        DataError: Not a regular file, or more than :data:`MAX_PIXELS` pixels by its header.
+        DataError: Not a regular file, or more pixels by its header than are allowed.
         OSError: Absent, or not a picture that Pillow knows.
     """
     refuse_irregular(path)
-    image = Image.open(path)
+    try:
+        image = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} has over 178 million pixels, more than Pillow opens") from error
     problem = _too_large(*image.size)
     if problem:
         image.close()
         raise DataError(f"{path} {problem}")
     return image
-
-
-def max_pixels() -> int:
-    """Most pixels of one picture: ``MTN_MAX_PIXELS`` where that is set, else :data:`MAX_PIXELS`.
-
-    Raises:
-        ConfigError: The variable is not a whole number above 0.
-    """
-    text = os.environ.get("MTN_MAX_PIXELS")
-    if not text:
-        return MAX_PIXELS
-    if not (text.isascii() and text.isdigit() and int(text[:20])):
-        raise ConfigError(f"MTN_MAX_PIXELS must be a whole number above 0; got {text[:40]!r}")
-    return int(text[:20])
 
 
 def _max_bytes() -> int:
@@ -170,7 +162,7 @@ def image_size(data: bytes) -> tuple[int, int] | None:
         with Image.open(io.BytesIO(data)) as image:  # reads the header only
             return image.size
     except Image.DecompressionBombError:
-        return 1 << 31, 1 << 31
+        return _BEYOND_PILLOW
     except Exception:  # Pillow's plugins raise what they like on broken headers
         return None
 
@@ -197,7 +189,7 @@ def _decode(data: bytes, name: str | Path, mode: int) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error as error:
-        raise DataError(f"{name} cannot be decoded ({error})") from error
+        raise DataError(f"{name} cannot be decoded ({error.err or first_line(error)})") from error
     if image is None or not image.size:
         raise DataError(f"{name} is not an image that can be decoded ({len(data)} bytes)")
     return image
@@ -229,12 +221,12 @@ def _problem(data: bytes) -> str | None:
 
 
 def _too_large(width: int, height: int) -> str | None:
+    if max(width, height) > _LONGEST_SIDE and (width, height) != _BEYOND_PILLOW:
+        return f"is {width}x{height} pixels, of which no side may be longer than {_LONGEST_SIDE}"
     if width * height > max_pixels():
-        pixels = f"{width}x{height} = {width * height}" if width < 1 << 31 else "over 178 million"
-        return (
-            f"has {pixels} pixels, more than {max_pixels()}; make it smaller, or set "
-            "MTN_MAX_PIXELS=NUMBER in the environment if it is really to be read"
-        )
+        known = (width, height) != _BEYOND_PILLOW
+        pixels = f"{width}x{height} = {width * height}" if known else "over 178 million"
+        return f"has {pixels} pixels, more than {max_pixels()}; make it smaller, or {HOW_TO_RAISE}"
     return None
 
 

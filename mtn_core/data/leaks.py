@@ -1,10 +1,45 @@
 """What training and test data have in common, although nothing should be: vehicles and images."""
 
+import contextlib
+import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from mtn_core.data.split import Split
+from mtn_core.data.layout import SPLITS
+from mtn_core.data.split import Split, load_split
+from mtn_core.errors import DataError, first_offenders
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_leaks(root: str | Path, *loaded: Split) -> None:
+    """Say that vehicles of a root's test are also trained on.
+
+    Args:
+        root: The folder that holds ``veri/``.
+        loaded: Its splits that are loaded already. The others are, where they can be: neither a
+            training needs those of the test, nor an evaluation that of the training.
+    """
+    found = {split.name: split for split in loaded}
+    for name in set(SPLITS) - set(found):
+        with contextlib.suppress(DataError):
+            found[name] = load_split(root, name)
+    train = found.pop("train", None)
+    if train is None:
+        return
+    tested = list(found.values())
+    ids, images = find_shared_ids(train, tested), find_shared_images(train, tested)
+    if ids or images:
+        logger.warning(
+            "%d vehicles and %d images of the test in %s are also in its training split: %s; a "
+            "network trained on them is tested on what it knows, and its results are too good",
+            len(ids),
+            len(images),
+            root,
+            first_offenders(ids or images),
+        )
 
 
 def find_shared_ids(train: Split, others: Sequence[Split]) -> list[int]:

@@ -29,6 +29,7 @@ from mtn_core.data.transforms import (
 )
 from mtn_core.data.workers import Prefetcher, num_workers_for
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.pixel_limit import limited_pixels
 from mtn_core.vehicle import (
     MAP_SIZE,
     NUM_KEYPOINTS,
@@ -316,7 +317,10 @@ def preview_batch(split: Split, config: Config) -> tuple[Batch, list[int]]:
     ids = min(config.data.ids_per_batch, split.frame["pid"].nunique())
     data = config.data.model_copy(update={"ids_per_batch": ids, "weights": None})
     source = open_source(split, heatmaps=model.heatmaps, segments=model.segments)
-    with TrainLoader(source, config=data, model=model, seed=config.train.seed) as loader:
+    with (
+        limited_pixels(data.max_pixels),
+        TrainLoader(source, config=data, model=model, seed=config.train.seed) as loader,
+    ):
         return next(iter(loader)), list(loader.pid_index)
 
 

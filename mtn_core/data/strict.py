@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -49,11 +49,19 @@ class StrictDecoder:
         for worker in self._all:
             _end(worker)
 
-    def find_broken_images(self, paths: Iterable[Path]) -> tuple[list[Problem], dict[Path, Turned]]:
-        """Problems of images, in their order, and the good ones that EXIF turns."""
+    def find_broken_images(
+        self, paths: Iterable[Path], on_done: Callable[[int], object] | None = None
+    ) -> tuple[list[Problem], dict[Path, Turned]]:
+        """Problems of images, in their order, and the good ones that EXIF turns.
+
+        Args:
+            paths: Image files.
+            on_done: Called with the number of files that were looked at since the last call.
+        """
         problems: list[Problem] = []
         turned: dict[Path, Turned] = {}
-        for path, what, sizes in self._look([("image", [str(path)]) for path in paths]):
+        items: list[_Item] = [("image", [str(path)]) for path in paths]
+        for path, what, sizes in self._look(items, on_done):
             if what is not None:
                 problems.append(Problem(Path(path), what))
             else:
@@ -67,12 +75,16 @@ class StrictDecoder:
         items = [("map", [f"{folder}/{name}" for name in names]) for folder in folders]
         return [Problem(Path(path), what) for path, what, _ in self._look(items)]
 
-    def _look(self, items: list[_Item]) -> Iterator[Any]:
+    def _look(
+        self, items: list[_Item], on_done: Callable[[int], object] | None = None
+    ) -> Iterator[Any]:
         batches = [items[i : i + _BATCH] for i in range(0, len(items), _BATCH)]
         count = min(num_workers_for(None), 1 + len(batches) // _BATCHES_A_WORKER)
         pool = ThreadPoolExecutor(count)
         try:
             for found in pool.map(self._look_at, batches):
+                if on_done is not None:
+                    on_done(len(found))
                 yield from filter(None, found)
         finally:
             pool.shutdown(cancel_futures=True)

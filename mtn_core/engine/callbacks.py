@@ -91,5 +91,4 @@ class CheckpointKeeper:
 def _link(source: Path, target: Path) -> None:
     # A hard link costs neither time nor space, and stays when the epoch's name is removed.
     with atomic_path(target) as temporary:
-        temporary.unlink()
         os.link(source, temporary)

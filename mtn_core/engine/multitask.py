@@ -12,6 +12,7 @@ from mindspore import nn
 from mtn_core.config import Config, with_overrides
 from mtn_core.convert.load import load_pretrained
 from mtn_core.data.holdout import hold_out
+from mtn_core.data.leaks import warn_of_leaks
 from mtn_core.data.pipeline import TrainLoader
 from mtn_core.data.source import Source, open_source
 from mtn_core.data.split import Split, load_split, row_repeats
@@ -171,6 +172,11 @@ def train(
         CheckpointError: Weights that do not fit.
     """
     training, evaluation = open_data(roots, config, eval_root)
+    evaluated = None if evaluation is None else evaluation[0].split.root.resolve()
+    for part in training.split.parts:
+        # Somebody will evaluate on it; where it is evaluated now, that was said already.
+        if config.data.val_ids is not None or part.root.resolve() != evaluated:
+            warn_of_leaks(part.root, part)
     return train_into_run(
         lambda config: MultiTaskTask(config, training, evaluation, device, pre_ckpt_path),
         config,

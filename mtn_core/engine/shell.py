@@ -8,6 +8,7 @@ from mtn_core.config import Schema
 from mtn_core.device import Device
 from mtn_core.engine.task import TrainTask
 from mtn_core.engine.train import Progress, TrainingLoop
+from mtn_core.pixel_limit import limited_pixels
 from mtn_core.provenance import describe_environment
 from mtn_core.runs import RunFolder
 
@@ -58,9 +59,11 @@ def train_into_run(
     task = create_task(config)
     loop = TrainingLoop(task, task.config, run, device, echo, on_epoch)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(limited_pixels(task.config.data.max_pixels))
         stack.callback(loop.close)
         if device.is_main and resume:
             stack.enter_context(run.locked())
+            run.update_config(task.config)
         if starts:
             stack.enter_context(run.replaced_by_training(overwrite=overwrite))
             run.write_context(

@@ -154,12 +154,7 @@ def save_checkpoint(
     values = {**weights, **(state or {}), META_NAME: text.copy()}
     entries = [{"name": name, "data": ms.Tensor(value)} for name, value in values.items()]
     with atomic_path(path) as temporary:
-        temporary.unlink()
-        try:
-            ms.save_checkpoint(entries, str(temporary), crc_check=True)
-        finally:
-            # MindSpore writes to a temporary file of its own, and leaves it on a full disk.
-            temporary.with_suffix(".tmp").unlink(missing_ok=True)
+        ms.save_checkpoint(entries, str(temporary), crc_check=True)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from mtn_core.config import OptimConfig, Recipe, Section, TrainConfig
+from mtn_core.config import OptimConfig, PicturesConfig, Recipe, Section, TrainConfig
 from mtn_core.vehicle import NUM_KEYPOINTS
 
 KIND = "pose"  # of checkpoints
@@ -45,7 +45,7 @@ class PoseModelConfig(Section):
         return self.image_size // OUTPUT_STRIDE
 
 
-class PoseDataConfig(Section):
+class PoseDataConfig(PicturesConfig):
     """Batches and augmentation.
 
     ``scale`` 0.25 means 0.75 to 1.25; ``rotation`` is the largest angle in degrees, drawn for a
@@ -108,7 +108,7 @@ class PoseConfig(Recipe):
 
     recipe: str = "pose"
     model: PoseModelConfig = PoseModelConfig()
-    data: PoseDataConfig = PoseDataConfig()
+    data: PoseDataConfig = Field(default_factory=PoseDataConfig)
     loss: PoseLossConfig = PoseLossConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()

@@ -1,30 +1,30 @@
 """Evaluation: embed query and gallery, compare, write the results into a run."""
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mtn_core.config import Config, EvalConfig, ModelConfig, Recipe, config_from_dict
-from mtn_core.data.layout import GALLERY, label_path
-from mtn_core.data.leaks import find_shared_ids, find_shared_images
+from mtn_core.data.layout import GALLERY
+from mtn_core.data.leaks import warn_of_leaks
 from mtn_core.data.protocol import read_protocol
 from mtn_core.data.roles import count_roles, without_junk
 from mtn_core.data.source import Source, open_source
 from mtn_core.data.split import load_split
-from mtn_core.errors import ConfigError, DataError, first_offenders
+from mtn_core.errors import ConfigError
 from mtn_core.files import explain_full_disk, write_json
+from mtn_core.pixel_limit import limited_pixels
 from mtn_core.predict.backend import Backend, embed_split
 from mtn_core.predict.histogram import HistogramBackend
 from mtn_core.provenance import describe_environment
 from mtn_core.results import RetrievalResult
 from mtn_core.runs import RunFolder
 
-logger = logging.getLogger(__name__)
 Evaluation = tuple[Source, Source]
-# What a network was trained as stands in its file; only these sections are the evaluation's.
-_OWN_SECTIONS = ("eval", "data")
+# What a network was trained as stands in its file; only these keys are the evaluation's.
+_OWN_SECTION = "eval."
+_OWN_KEYS = ("data.num_workers", "data.max_pixels")
 
 
 def open_evaluation(root: str | Path, model: ModelConfig) -> Evaluation:
@@ -41,29 +41,8 @@ def open_evaluation(root: str | Path, model: ModelConfig) -> Evaluation:
         open_source(split, heatmaps=model.heatmaps, segments=model.segments)
         for split in (load_split(root, "query"), without_junk(load_split(root, GALLERY)))
     )
-    _warn_of_leaks(Path(root), query, gallery)
+    warn_of_leaks(root, query.split, gallery.split)
     return query, gallery
-
-
-def _warn_of_leaks(root: Path, query: Source, gallery: Source) -> None:
-    """Say that vehicles of the test are also trained on, where the root has training labels."""
-    if not label_path(root, "train").is_file():
-        return
-    try:
-        train = load_split(root, "train")
-    except DataError:
-        return  # an evaluation does not need them
-    tested = [query.split, gallery.split]
-    ids, images = find_shared_ids(train, tested), find_shared_images(train, tested)
-    if ids or images:
-        logger.warning(
-            "%d vehicles and %d images of the test in %s are also in its training split: %s; a "
-            "network trained on them is tested on what it knows, and its results are too good",
-            len(ids),
-            len(images),
-            root,
-            first_offenders(ids or images),
-        )
 
 
 def evaluation_config(backend: Backend, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -71,16 +50,16 @@ def evaluation_config(backend: Backend, overrides: Mapping[str, Any] | None = No
 
     Args:
         backend: The network.
-        overrides: Dotted keys of the sections ``eval`` and ``data``.
+        overrides: ``eval.*``, ``data.num_workers`` and ``data.max_pixels``.
 
     Raises:
-        ConfigError: A key of another section, which the network's file has settled, or a bad value.
+        ConfigError: Another key, which the network's file has settled, or a bad value.
     """
     for key in overrides or {}:
-        if key.partition(".")[0] not in _OWN_SECTIONS:
+        if not key.startswith(_OWN_SECTION) and key not in _OWN_KEYS:
             raise ConfigError(
-                f"{key} is settled by the network that is evaluated; an evaluation takes "
-                "eval.* and data.num_workers"
+                f"{key} is settled by the network that is evaluated, or plays no part; an "
+                f"evaluation takes eval.*, {' and '.join(_OWN_KEYS)}"
             )
     values = {"recipe": backend.recipe or "eval", "eval": {"metric": backend.metric}}
     return config_from_dict(values, overrides).model_copy(update={"model": backend.model})
@@ -160,7 +139,7 @@ def evaluate_into_run(
         command: That evaluates, for ``config.yaml``.
         checkpoint: File that the network was read from, likewise.
         device: For ``environment.json``, such as ``Device.to_dict()``.
-        overrides: Dotted keys of the sections ``eval`` and ``data``.
+        overrides: As in :func:`evaluation_config`.
         overwrite: Replace results that are there.
 
     Raises:
@@ -169,7 +148,8 @@ def evaluate_into_run(
     config = evaluation_config(backend, overrides)
     workers = config.data.num_workers
     if backend.rank:
-        return compare(backend, evaluation, config.eval, num_workers=workers)
+        with limited_pixels(config.data.max_pixels):
+            return compare(backend, evaluation, config.eval, num_workers=workers)
     own = RunFolder(out).trained(backend.provenance.get("config_sha256"))
     if not own:
         RunFolder(out).check_not_source(checkpoint, "checkpoint")
@@ -180,9 +160,12 @@ def evaluate_into_run(
         "rank_size": backend.rank_size,
         "checkpoint": checkpoint,
     }
-    with results_folder(
-        out, config, device or {}, context, keep_training=own, overwrite=overwrite
-    ) as run:
+    with (
+        limited_pixels(config.data.max_pixels),
+        results_folder(
+            out, config, device or {}, context, keep_training=own, overwrite=overwrite
+        ) as run,
+    ):
         result = compare(backend, evaluation, config.eval, num_workers=workers)
         result.save(run)
     return result

@@ -78,7 +78,8 @@ def write_reports_index(reports_dir: str | Path) -> Path:
     own = reports_dir / "index.html"
     entries = []
     for path in sorted(reports_dir.rglob("*.html")):
-        if path == own or not path.is_file():
+        hidden = any(part.startswith(".") for part in path.relative_to(reports_dir).parts)
+        if path == own or hidden or not path.is_file():  # hidden: still being written
             continue
         try:
             summary = _usable(read_summary(path))

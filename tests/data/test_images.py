@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtn_core.data import images
-from mtn_core.data.images import decode_image, decode_map, image_size, read_image
+from mtn_core.data.images import decode_image, decode_map, image_size, open_image, read_image
 from mtn_core.errors import ConfigError, DataError
 
 
@@ -199,6 +198,21 @@ def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     assert time.process_time() - started < 0.05
 
 
+def test_a_side_longer_than_the_decoder_takes(tmp_path):
+    path = tmp_path / "line.png"
+    path.write_bytes(png_of_zeros(2_000_000, 2))
+    with pytest.raises(DataError, match="2000000x2 pixels, of which no side may be longer than"):
+        read_image(path)
+
+
+def test_what_pillow_finds_too_large_is_refused_by_us(tmp_path, picture, monkeypatch):
+    path = save(tmp_path / "a.gif", picture)
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    for read, limit in ((read_image, "50000000; make it"), (open_image, "Pillow opens")):
+        with pytest.raises(DataError, match=f"has over 178 million pixels, more than {limit}"):
+            read(path)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".ppm"])
 def test_the_limit_holds_for_every_format(tmp_path, picture, suffix, monkeypatch):
     path = save(tmp_path / f"a{suffix}", picture)
@@ -274,10 +288,11 @@ def test_an_unusable_limit_is_shown_to_40_characters(monkeypatch):
     assert images.max_pixels() == 1
 
 
-@pytest.mark.parametrize("text", ["many", "-1", "0", "1e6", "\u0663"])
+@pytest.mark.parametrize("text", ["many", "-1", "0", "1e6", "\u0663", "1073741825", "9" * 5000])
 def test_an_unusable_limit_is_named(tmp_path, picture, monkeypatch, text):
     monkeypatch.setenv("MTN_MAX_PIXELS", text)
-    with pytest.raises(ConfigError, match="MTN_MAX_PIXELS must be a whole number above 0; got"):
+    expected = "MTN_MAX_PIXELS must be a whole number from 1 to 1073741824; got"
+    with pytest.raises(ConfigError, match=expected):
         read_image(save(tmp_path / "a.png", picture))
 
 
@@ -287,7 +302,7 @@ def test_a_file_larger_than_any_image_is_not_read(tmp_path, monkeypatch):
         file.truncate(10**12)
     with pytest.raises(DataError, match=r"a\.jpg has 1000000000000 bytes, more than any image of"):
         read_image(path)
-    monkeypatch.setattr(images, "MAX_PIXELS", 10)
+    monkeypatch.setenv("MTN_MAX_PIXELS", "10")
     with open(path, "wb") as file:
         file.truncate(70 << 20)
     with pytest.raises(DataError, match="more than any image of 10 pixels"):

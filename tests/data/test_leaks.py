@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from mtn_core.data.leaks import find_shared_ids, find_shared_images
+from mtn_core.data.leaks import find_shared_ids, find_shared_images, warn_of_leaks
 from mtn_core.data.split import Split, load_split
 
 
@@ -44,3 +44,17 @@ def test_ids_of_joined_roots_are_those_of_their_files(tiny_root, tmp_path):
     assert find_shared_ids(joined, [with_pid(test, 0, 3)]) == [3]
     assert find_shared_ids(foreign, [with_pid(test, 0, 3)]) == []
     assert find_shared_ids(joined, [replace(with_pid(test, 0, 3), root=other)]) == [3]
+
+
+def test_a_root_with_leaks_is_named_whichever_splits_are_loaded(tiny_root, caplog):
+    train, test = load_split(tiny_root, "train"), load_split(tiny_root, "test")
+    warn_of_leaks(tiny_root)
+    assert not caplog.records
+    warn_of_leaks(tiny_root, with_pid(test, 0, 5))
+    warn_of_leaks(tiny_root, with_pid(train, 0, int(test.frame["pid"][0])))
+    for record in caplog.records:
+        assert f"1 vehicles and 0 images of the test in {tiny_root}" in record.message
+    assert len(caplog.records) == 2
+    (tiny_root / "veri" / "label_train.csv").write_text("broken")
+    warn_of_leaks(tiny_root, with_pid(test, 0, 5))
+    assert len(caplog.records) == 2

@@ -1,6 +1,8 @@
 import os
 import shutil
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -164,6 +166,19 @@ def test_bad_files_stop_it_or_are_left_out(crops, tmp_path):
     assert len(report.left_out) == 2
     assert "left out: poster.jpg" in report.to_text()
     assert check_dataset(tmp_path / "root").ok
+
+
+def test_what_the_decoder_would_repair_is_bad_too(crops, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    _, encoded = cv2.imencode(".jpg", noise)
+    data = encoded.tobytes()
+    middle = len(data) // 2
+    (crops / "b:_1_9.jpg").write_bytes(data[:middle] + bytes(200) + data[middle + 200 :])
+    with pytest.raises(DataError, match=r"^b:_1_9\.jpg: is a damaged JPEG.*Nothing was written"):
+        prepare(crops, tmp_path / "root", pattern="{pid}_{camid}_*.jpg")
+    report = prepare(crops, tmp_path / "root", pattern="{pid}_{camid}_*.jpg", skip_bad=True)
+    assert len(report.left_out) == 1
+    assert "b:_1_9.jpg" not in (tmp_path / "root" / "veri" / "names.csv").read_text()
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,9 @@ def test_profile_index_without_a_result_says_so(tmp_path):
 def test_reports_index_lists_pages_with_their_numbers(profile, page, tmp_path):
     reports = tmp_path / "reports"
     (reports / "smoke" / "report.html").write_bytes(page.read_bytes())
+    half = reports / ".report.html.mtn-partial-abcd1234"
+    half.mkdir()
+    (half / "new.html").write_bytes(page.read_bytes())
     (reports / "foreign.html").write_text("<html><title>not ours</title></html>")
     text = write_reports_index(reports).read_text()
     assert 'href="smoke/report.html"' in text and 'href="smoke/index.html"' in text

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.images import read_image
 from mtn_core.data.prepare.boxes import cut_boxes, read_boxes
 from mtn_core.data.prepare.naming import number_names, splits_of
 from mtn_core.data.prepare.placing import (
@@ -25,6 +24,7 @@ from mtn_core.data.prepare.sources import (
     with_reasons,
 )
 from mtn_core.data.prepare.writing import LayoutReport, table_of, write_layout
+from mtn_core.data.strict import StrictDecoder
 from mtn_core.errors import ConfigError, DataError, first_offenders
 from mtn_core.progress import progress_bar
 
@@ -180,17 +180,17 @@ def _what_next(root: Path, report: LayoutReport) -> str:
 
 
 def _unreadable(images: Path, table: pd.DataFrame, progress: bool) -> dict[str, str]:
-    bad = {}
-    for name in progress_bar(
-        table["name"].unique(), description="check images", unit="image", shown=progress
+    there = [
+        name for name in table["name"].unique() if (images / name).is_file()
+    ]  # others are known
+    with (
+        StrictDecoder() as decoder,
+        progress_bar(
+            total=len(there), description="check images", unit="image", shown=progress
+        ) as bar,
     ):
-        if not (images / name).is_file():
-            continue  # already reported
-        try:
-            read_image(images / name)
-        except DataError as error:
-            bad[name] = str(error).removeprefix(f"{images / name} ")
-    return bad
+        problems, _ = decoder.find_broken_images((images / n for n in there), bar.update)
+    return {p.path.relative_to(images).as_posix(): p.what for p in problems}
 
 
 def _split(table: pd.DataFrame, test_share: float, seed: int, report: LayoutReport) -> pd.DataFrame:
