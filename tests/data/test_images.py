@@ -12,6 +12,7 @@ from PIL import Image
 
 from mtn_core.data.images import decode_image, decode_map, image_size, open_image, read_image
 from mtn_core.errors import ConfigError, DataError
+from mtn_core.pixel_limit import max_pixels
 
 
 @pytest.fixture
@@ -283,9 +284,9 @@ def test_sizes_of_bmp_upside_down_and_old(tmp_path, picture):
 def test_an_unusable_limit_is_shown_to_40_characters(monkeypatch):
     monkeypatch.setenv("MTN_MAX_PIXELS", "x" * 41)
     with pytest.raises(ConfigError, match=f"got '{'x' * 40}'$"):
-        images.max_pixels()
+        max_pixels()
     monkeypatch.setenv("MTN_MAX_PIXELS", "1")
-    assert images.max_pixels() == 1
+    assert max_pixels() == 1
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "0", "1e6", "\u0663", "1073741825", "9" * 5000])
