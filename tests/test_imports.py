@@ -7,8 +7,8 @@ import pytest
 
 # From bottom to top; the single modules are the words and the ground that packages stand on.
 LAYERS = [
-    *("environment", "errors", "files", "normalisation", "progress", "strict_yaml", "vehicle"),
-    *("viewpoint", "provenance", "config", "device", "runs"),
+    *("environment", "errors", "cuda", "files", "normalisation", "progress", "strict_yaml"),
+    *("vehicle", "viewpoint", "provenance", "config", "device", "runs"),
     *("metrics", "losses", "models", "data", "synthveri", "convert", "results", "predict", "viz"),
     *("engine", "export", "report", "pose", "jobs", "commands", "cli", "__main__"),
 ]

@@ -30,3 +30,12 @@ def test_a_notebook_is_thin_and_stripped(path):
 def test_the_notebooks_are_numbered_without_gaps():
     numbers = [int(p.name[:2]) for p in NOTEBOOKS]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_libraries_of_a_gpu_come_before_mindspore(path):
+    """Which cell of imports loads MindSpore first is not looked at: the call precedes them all."""
+    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    sources = ["".join(c["source"]) for c in cells if not c["metadata"].get("tags")]
+    if any("setup_device(device_target" in source for source in sources):
+        assert "use_cuda(device_target)" in sources[0]
