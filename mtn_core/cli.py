@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from mtn_core import __version__
+from mtn_core.cuda import use_cuda
 from mtn_core.environment import guard_onednn
 from mtn_core.errors import MtnError, explain_missing_package, first_line
 
@@ -71,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    guard_onednn(getattr(args, "device_target", None))
+    device_target = getattr(args, "device_target", None)
+    guard_onednn(device_target)
+    if not _leaves_mindspore_alone(args):
+        use_cuda(device_target)
     try:
         with _interruptible():
             return args.run(args) or 0
@@ -97,6 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return EXIT_FAILED
         print(f"error: {_report_bug(error, args.command)}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _leaves_mindspore_alone(args: argparse.Namespace) -> bool:
+    """Whether ONNX Runtime does the work, whose CUDA is another, or processes of their own do."""
+    return getattr(args, "onnx_path", None) is not None or args.command == "workbook"
 
 
 @contextlib.contextmanager

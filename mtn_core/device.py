@@ -6,16 +6,16 @@ import os
 import mindspore as ms
 from mindspore import communication
 
-from mtn_core.errors import DeviceError
+from mtn_core.cuda import explain, explain_error
+from mtn_core.errors import DeviceError, first_line
 
-_INSTALL = {
-    "GPU": (
-        "MindSpore 2.2.14 is the last release whose notes list GPU; it needs CUDA 11.1 or 11.6 "
-        "and an NVIDIA driver (check nvidia-smi)"
-    ),
+# What is proven without hardware: with CUDA 11 from wheels (see mtn_core/cuda.py) MindSpore's GPU
+# plugin loads and asks the driver (tests/test_cuda.py). No kernel has run on a GPU or on Ascend.
+_NEEDS = {
+    "GPU": "an NVIDIA driver and `bash scripts/install.sh gpu`",
     "Ascend": (
-        "it needs the Ascend driver and CANN toolkit (check npu-smi info) and the environment that "
-        "CANN's set_env.sh sets"
+        "the Ascend driver and CANN toolkit (check npu-smi info) and the environment that CANN's "
+        "set_env.sh sets"
     ),
 }
 
@@ -65,7 +65,7 @@ def setup_device(target: str = "CPU", device_id: int = 0, *, distribute: bool = 
         # Once something has been computed, the device stays what it is; that may be the one wanted.
         current = ms.get_context("device_target"), ms.get_context("device_id")
         if distribute or current != (target, 0 if target == "CPU" else device_id):
-            raise DeviceError(_missing(target, device_id, str(error).splitlines()[0])) from error
+            raise DeviceError(_missing(target, device_id, _reason(target, error))) from error
     if not distribute:
         return Device(target, device_id)
     if not (os.environ.get("MS_ROLE") or os.environ.get("RANK_TABLE_FILE")):
@@ -86,16 +86,25 @@ def _require(target: str, device_id: int) -> None:
         available = ms.hal.is_available(target)
         count = ms.hal.device_count(target) if available else 0
     except (RuntimeError, ValueError) as error:
-        raise DeviceError(_missing(target, device_id, str(error).splitlines()[0])) from error
+        raise DeviceError(_missing(target, device_id, _reason(target, error))) from error
     if not available or count == 0:
-        raise DeviceError(_missing(target, device_id, "this MindSpore sees none"))
+        raise DeviceError(_missing(target, device_id, _reason(target)))
     if not 0 <= device_id < count:
         raise DeviceError(f"--device_id {device_id}: {target} devices here are 0..{count - 1}")
 
 
+def _reason(target: str, error: Exception | None = None) -> str:
+    """Why, and what mends it."""
+    if target == "GPU":
+        known = (explain_error(error) if error else "") or explain()
+        if known:
+            return known
+    said = first_line(error) if error else "this MindSpore sees none"
+    return f"{said}; {target} needs {_NEEDS[target]}" if target in _NEEDS else said
+
+
 def _missing(target: str, device_id: int, reason: str) -> str:
     return (
-        f"{target} device {device_id} was asked for and is not available: {reason}. "
-        f"To use {target}, {_INSTALL.get(target, 'see the README')}; "
-        "or run with --device_target CPU"
+        f"{target} device {device_id} was asked for and is not available: {reason}. `mtn doctor "
+        f"--device_target {target}` shows what is there; or run with --device_target CPU"
     )

@@ -9,17 +9,15 @@ from typing import Any
 
 from mtn_core import __version__
 
-_PACKAGES = ("mindspore", "numpy", "pandas", "onnxruntime-gpu", "opencv-python-headless", "pillow")
+_PACKAGES = ("mindspore", "numpy", "pandas", "opencv-python-headless", "pillow")
+# One module under three names: for CUDA, for Ascend, for CPU.
+ONNXRUNTIMES = ("onnxruntime-gpu", "onnxruntime-cann", "onnxruntime")
 
 
 def describe_environment(**device: Any) -> dict[str, Any]:
     """Versions, processor, device and git commit, for ``environment.json``."""
-    packages: dict[str, str | None] = {}
-    for package in _PACKAGES:
-        try:
-            packages[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            packages[package] = None
+    packages = {package: version_of(package) for package in _PACKAGES}
+    packages |= {name: version for name in ONNXRUNTIMES if (version := version_of(name))}
     return {
         "mtn_core": __version__,
         "python": platform.python_version(),
@@ -30,6 +28,14 @@ def describe_environment(**device: Any) -> dict[str, Any]:
         "git_commit": git_commit(),
         "arguments": sys.argv[1:],
     }
+
+
+def version_of(package: str) -> str | None:
+    """Version of an installed distribution; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def git_commit() -> str | None:

@@ -41,3 +41,12 @@ def test_the_package_is_imported_before_numpy_and_mindspore(path):
     third_party = ("numpy", "matplotlib", "pandas", "mindspore", "safetensors")
     first = next(i for i, line in enumerate(imports) if line.split()[1].startswith("mtn_core"))
     assert not [line for line in imports[:first] if line.split()[1].startswith(third_party)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_libraries_of_a_gpu_come_before_mindspore(path):
+    """Which cell of imports loads MindSpore first is not looked at: the call precedes them all."""
+    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    sources = ["".join(c["source"]) for c in cells if not c["metadata"].get("tags")]
+    if any("setup_device(device_target" in source for source in sources):
+        assert "use_cuda(device_target)" in sources[0]

@@ -17,10 +17,10 @@ from mtn_core.predict.model_json import (
     channel_names,
     hash_of_pids,
 )
-from mtn_core.provenance import describe_environment
+from mtn_core.provenance import ONNXRUNTIMES, describe_environment
 from mtn_core.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
-_VERSIONS = ("mindspore", "onnxruntime-gpu", "numpy")
+_VERSIONS = ("mindspore", *ONNXRUNTIMES, "numpy")
 
 
 def create_spec(checkpoint: Checkpoint) -> ModelSpec:
@@ -64,6 +64,7 @@ def create_spec(checkpoint: Checkpoint) -> ModelSpec:
     )
     pids = checkpoint.facts.pids or ()
     environment = describe_environment()
+    packages = environment["packages"]
     return ModelSpec(
         name=file_stem(network.heatmaps, network.segments),
         network=network,
@@ -90,7 +91,7 @@ def create_spec(checkpoint: Checkpoint) -> ModelSpec:
         epoch=checkpoint.facts.epoch,
         seed=checkpoint.facts.seed,
         commit=environment["git_commit"],
-        versions={name: environment["packages"].get(name) for name in _VERSIONS},
+        versions={n: packages[n] for n in _VERSIONS if n in packages},
     )
 
 

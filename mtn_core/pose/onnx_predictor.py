@@ -26,8 +26,9 @@ class OnnxPredictor:
 
     Args:
         path: ``.onnx`` file that ``mtn export`` wrote of a PoseEstNet.
-        device_target: ``CPU`` or ``GPU`` (CUDA); never another than the one asked for.
-        device_id: CUDA device; 0 on CPU.
+        device_target: ``CPU``, ``GPU`` (CUDA) or ``Ascend`` (CANN); never another than the one
+            asked for.
+        device_id: CUDA or Ascend device; 0 on CPU.
         num_threads: CPU threads; by default onnxruntime's choice.
 
     Raises:

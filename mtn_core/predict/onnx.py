@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mtn_core.cuda import DRIVER, HOME_VARIABLE, OWN_VARIABLE, is_active
+from mtn_core.environment import DEVICE_VARIABLE
 from mtn_core.errors import (
     DataError,
     DeviceError,
@@ -35,7 +37,22 @@ from mtn_core.predict.model_json import (
 )
 from mtn_core.predict.provenance import model_provenance
 
-PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
+PROVIDERS = {
+    "CPU": "CPUExecutionProvider",
+    "GPU": "CUDAExecutionProvider",
+    "Ascend": "CANNExecutionProvider",
+}
+# What each provider is called, the release that has it, and what else it needs.
+_NAMES = {"GPU": "CUDA", "Ascend": "CANN"}
+_RELEASES = {
+    "GPU": "install onnxruntime-gpu, which is for x86-64",
+    "Ascend": "run `bash scripts/install.sh ascend`, which puts onnxruntime-cann in its place",
+}
+_NEEDS = {
+    "GPU": "Install the NVIDIA driver and CUDA with cuDNN for this onnxruntime-gpu "
+    "(`pip install 'onnxruntime-gpu[cuda,cudnn]'`)",
+    "Ascend": "Install the Ascend driver and CANN, and source CANN's set_env.sh",
+}
 
 
 class OnnxModel:
@@ -43,8 +60,9 @@ class OnnxModel:
 
     Args:
         path: ``.onnx`` file that `mtn export` wrote; what it takes and gives stands inside it.
-        device_target: ``CPU`` or ``GPU`` (CUDA); never another than the one asked for.
-        device_id: CUDA device; 0 on CPU.
+        device_target: ``CPU``, ``GPU`` (CUDA) or ``Ascend`` (CANN); never another than the one
+            asked for.
+        device_id: CUDA or Ascend device; 0 on CPU.
         num_threads: CPU threads; by default onnxruntime's choice.
 
     Attributes:
@@ -101,20 +119,20 @@ class OnnxModel:
         """Run on the file's own inputs, by name, through I/O binding.
 
         Inputs are handed over without a copy on CPU and copied once to a CUDA device; outputs are
-        written into memory that is there before the run.
+        written into memory that is there before the run. Ascend's provider copies by itself.
         """
         import onnxruntime
 
-        device = "cuda" if self.device_target == "GPU" else "cpu"
+        device, device_id = ("cuda", self.device_id) if self.device_target == "GPU" else ("cpu", 0)
         binding = self._session.io_binding()
         count = len(inputs[KEYPOINTS])
         for name, array in inputs.items():
-            value = onnxruntime.OrtValue.ortvalue_from_numpy(array, device, self.device_id)
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(array, device, device_id)
             binding.bind_ortvalue_input(name, value)
         outputs = {}
         for name in OUTPUT_NAMES:
             outputs[name] = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                [count, self.spec.width(name)], np.float32, device, self.device_id
+                [count, self.spec.width(name)], np.float32, device, device_id
             )
             binding.bind_ortvalue_output(name, outputs[name])
         self._session.run_with_iobinding(binding)
@@ -179,15 +197,15 @@ def create_session(path: Path, device_target: str, device_id: int, num_threads: 
         import onnxruntime
     except ImportError as error:
         raise MissingPackageError(
-            "onnxruntime is not installed; install it with `pip install onnxruntime` (CPU) or "
-            "`pip install onnxruntime-gpu` (CUDA)"
+            "onnxruntime is not installed; install it with `pip install onnxruntime` (CPU), "
+            "`pip install onnxruntime-gpu` (CUDA) or `pip install onnxruntime-cann` (Ascend)"
         ) from error
     provider = _check_device(onnxruntime, device_target, device_id)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
-    settings = [{"device_id": str(device_id)}] if device_target == "GPU" else [{}]
+    settings = [{}] if device_target == "CPU" else [{"device_id": str(device_id)}]
     errors = onnxruntime.capi.onnxruntime_pybind11_state
     try:
         session = onnxruntime.InferenceSession(
@@ -204,39 +222,53 @@ def create_session(path: Path, device_target: str, device_id: int, num_threads: 
             f"({first_line(error)}); export the checkpoint again with `mtn export`"
         ) from error
     except (errors.Fail, errors.RuntimeException, RuntimeError, ValueError) as error:
-        if device_target == "GPU":
-            raise DeviceError(_no_device(device_id, first_line(error))) from error
+        if device_target != "CPU":
+            raise DeviceError(_no_device(device_target, device_id, first_line(error))) from error
         raise DataError(f"{path} does not load: {first_line(error)}") from error
     # onnxruntime goes on with the CPU when a provider cannot start; here that is an error.
     if session.get_providers()[0] != provider:
-        raise DeviceError(_no_device(device_id, _why_no_cuda(onnxruntime)))
+        reason = _why_no_provider(onnxruntime, device_target)
+        raise DeviceError(_no_device(device_target, device_id, reason))
     return session
 
 
 def _check_device(onnxruntime, device_target: str, device_id: int) -> str:
     if device_target not in PROVIDERS:
         raise DeviceError(
-            f"onnxruntime runs here on CPU or GPU, not on {device_target}; for Ascend use the "
-            "MINDIR (`mtn eval --device_target Ascend`, scripts/run_infer_310.sh)"
+            f"onnxruntime runs here on {', '.join(PROVIDERS)}, not on {device_target}"
         )
     provider = PROVIDERS[device_target]
     if device_target == "CPU":
         if device_id != 0:
             raise DeviceError(f"there is no CPU device {device_id}; use --device_id 0")
     elif provider not in onnxruntime.get_available_providers():
-        raise DeviceError(
-            _no_device(device_id, "this onnxruntime has no CUDA (install onnxruntime-gpu)")
-        )
+        reason = f"this onnxruntime has no {_NAMES[device_target]}; {_RELEASES[device_target]}"
+        raise DeviceError(_no_device(device_target, device_id, reason))
     else:
-        reason = _why_no_cuda(onnxruntime)
+        if device_target == "GPU":
+            _refuse_cuda_of_mindspore()
+        reason = _why_no_provider(onnxruntime, device_target)
         if reason:
-            raise DeviceError(_no_device(device_id, reason))
+            raise DeviceError(_no_device(device_target, device_id, reason))
     return provider
 
 
-def _why_no_cuda(onnxruntime) -> str:
-    """Load the CUDA provider's library as onnxruntime does, for the loader's message."""
-    library = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+def _refuse_cuda_of_mindspore() -> None:
+    """The two need different releases of CUDA, one of whose libraries has the same name in both."""
+    if is_active():
+        raise DeviceError(
+            "this process, or the one that started it, uses MindSpore's CUDA 11, which must not "
+            f"meet ONNX Runtime's; unset {OWN_VARIABLE}, {HOME_VARIABLE} and {DEVICE_VARIABLE} "
+            "and run this in a process of its own (`mtn eval-onnx` does), or with "
+            "--device_target CPU"
+        )
+
+
+def _why_no_provider(onnxruntime, device_target: str) -> str:
+    """Load the provider's library as onnxruntime does, for the loader's message."""
+    name = _NAMES[device_target]
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    library = folder / f"libonnxruntime_providers_{name.lower()}.so"
     if library.is_file():
         # It prints what it does not find; the loader's own message below says more.
         with (
@@ -248,19 +280,19 @@ def _why_no_cuda(onnxruntime) -> str:
             ctypes.CDLL(str(library.with_name("libonnxruntime_providers_shared.so")))
             ctypes.CDLL(str(library))
         except OSError as error:
-            return f"the CUDA provider does not load ({error})"
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError as error:
-        return f"there is no NVIDIA driver ({error})"
+            return f"the {name} provider does not load ({error})"
+    if device_target == "GPU":
+        try:
+            ctypes.CDLL(DRIVER)
+        except OSError as error:
+            return f"there is no NVIDIA driver ({error})"
     return ""
 
 
-def _no_device(device_id: int, reason: str) -> str:
+def _no_device(device_target: str, device_id: int, reason: str) -> str:
     return (
-        f"CUDA device {device_id} was asked for and is not available: {reason or 'no such device'}"
-        ". Install the NVIDIA driver, CUDA and cuDNN that this onnxruntime-gpu release names, or "
-        "run with --device_target CPU"
+        f"{_NAMES[device_target]} device {device_id} was asked for and is not available: "
+        f"{reason or 'no such device'}. {_NEEDS[device_target]}; or run with --device_target CPU"
     )
 
 

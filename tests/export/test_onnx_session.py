@@ -84,7 +84,7 @@ def test_metadata_of_another_model(tools, tmp_path):
 
 
 def test_cuda_that_is_not_there_is_an_error_with_a_reason(tiny_export, monkeypatch):
-    monkeypatch.setattr(onnx_session, "_why_no_cuda", lambda _: "libcuda.so.1 not found")
+    monkeypatch.setattr(onnx_session, "_why_no_provider", lambda *_: "libcuda.so.1 not found")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with pytest.raises(DeviceError, match=r"CUDA device 2 .*libcuda\.so\.1 not found"):
         OnnxModel(tiny_export.path, device_target="GPU", device_id=2)
@@ -104,13 +104,13 @@ def test_silent_fallback_of_onnxruntime_is_refused(tiny_export, monkeypatch):
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fallback)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(onnx_session, "_why_no_cuda", lambda _: "")
+    monkeypatch.setattr(onnx_session, "_why_no_provider", lambda *_: "")
     with pytest.raises(DeviceError, match="CUDA device 1 was asked for"):
         OnnxModel(tiny_export.path, device_target="GPU", device_id=1)
 
 
 def test_real_cuda_or_a_real_reason(tiny_export):
-    reason = onnx_session._why_no_cuda(onnxruntime)
+    reason = onnx_session._why_no_provider(onnxruntime, "GPU")
     if reason:
         with pytest.raises(DeviceError, match="CUDA device 0 was asked for and is not available"):
             OnnxModel(tiny_export.path, device_target="GPU")
@@ -124,5 +124,65 @@ def test_real_cuda_or_a_real_reason(tiny_export):
 def test_other_devices(tiny_export):
     with pytest.raises(DeviceError, match="there is no CPU device 1"):
         OnnxModel(tiny_export.path, device_id=1)
-    with pytest.raises(DeviceError, match=r"not on Ascend.*MINDIR"):
+    with pytest.raises(DeviceError, match="runs here on CPU, GPU, Ascend, not on TPU"):
+        OnnxModel(tiny_export.path, device_target="TPU")
+
+
+def test_ascend_needs_the_onnxruntime_for_it(tiny_export, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(DeviceError, match=r"CANN device 0 was .* has no CANN; run .*sh ascend"):
         OnnxModel(tiny_export.path, device_target="Ascend")
+
+
+def test_ascend_is_given_its_provider_and_device_and_copies_by_itself(tiny_export, monkeypatch):
+    """onnxruntime for Ascend, played by the one for CPU: what it is asked for."""
+    create, asked = onnxruntime.InferenceSession, []
+
+    class Session(create):
+        def __init__(self, path, options, providers, provider_options):
+            asked.append((providers, provider_options))
+            super().__init__(path, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self):
+            return asked[-1][0]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CANNExecutionProvider"])
+    model = OnnxModel(tiny_export.path, device_target="Ascend", device_id=3)
+    assert asked == [(["CANNExecutionProvider"], [{"device_id": "3"}])]
+    batch, places = sample_batch(model.spec), set()
+    expected = model._session.run(["embedding"], model_inputs(batch, model.spec, pixels=False))[0]
+    # Memory of the host: the provider brings it to its device.
+    for name, first in (("ortvalue_from_numpy", 1), ("ortvalue_from_shape_and_type", 2)):
+        original = getattr(onnxruntime.OrtValue, name)
+
+        def record(*values, make=original, first=first):
+            places.add(values[first:])
+            return make(*values)
+
+        monkeypatch.setattr(onnxruntime.OrtValue, name, record)
+    np.testing.assert_array_equal(model.run(batch)["embedding"], expected)
+    assert places == {("cpu", 0)}
+
+
+def test_ascends_silent_fallback_is_refused(tiny_export, monkeypatch):
+    create = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, **_: create(path, options, providers=["CPUExecutionProvider"]),
+    )
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CANNExecutionProvider"])
+    with pytest.raises(DeviceError, match=r"CANN device 0 was .* source CANN's set_env\.sh"):
+        OnnxModel(tiny_export.path, device_target="Ascend")
+
+
+def test_cuda_of_mindspore_and_of_onnxruntime_never_meet(tiny_export, monkeypatch):
+    """libcurand.so.10 is the name in CUDA 11 and in CUDA 13."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: pytest.fail("CUDA 13 was loaded"))
+    for name in ("CUDA_HOME", "MTN_CUDA_HOME"):
+        monkeypatch.setenv(name, "/made/by/mtn")
+    with pytest.raises(DeviceError, match=r"uses MindSpore's CUDA 11.*process of its own"):
+        OnnxModel(tiny_export.path, device_target="GPU")
+    assert OnnxModel(tiny_export.path).run(sample_batch(OnnxModel(tiny_export.path).spec))
