@@ -1,10 +1,12 @@
 """`mtn workbook`: the notebooks, in order; `mtn launch`: any command on several processes."""
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 
 from mtn_core.commands.arguments import add_device, positive, whole_number
+from mtn_core.config import load_config, parse_overrides
 from mtn_core.strict_yaml import parse_yaml
 
 _JOINT = ("train", "train-pose", "eval")  # commands whose processes share one run folder
@@ -16,6 +18,12 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--profile", choices=("smoke", "demo", "veri"), default="smoke")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="notebook numbers")
     parser.add_argument("--root", type=Path, help="data root in place of the profile's")
+    parser.add_argument("--name", type=_folder_name, help="of run and pages (the profile's)")
+    parser.add_argument("--recipe", help="in place of the profile's, such as strong")
+    parser.add_argument("--pose_recipe", help="of notebook 07, in place of the profile's")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="see mtn train"
+    )
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--reports", type=Path, default=Path("reports"))
@@ -36,6 +44,12 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     _add_cluster(parser)
     parser.set_defaults(run=run_workbook_command)
     _register_launch(subparsers)
+
+
+def _folder_name(text: str) -> str:
+    if not text.strip() or text.startswith(".") or "/" in text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected the name of a folder, got {text!r}")
+    return text
 
 
 def _register_launch(subparsers) -> None:
@@ -128,15 +142,27 @@ def run_workbook_command(args: argparse.Namespace) -> int:
     """Handle `mtn workbook`."""
     from mtn_core.jobs.workbook import PROFILES, run_workbook
 
+    parameters = {n: parse_yaml(value, f"-p {n} {value}") for n, value in args.parameter}
+    if args.set:
+        parameters["overrides"] = parse_overrides(args.set) | parameters.get("overrides", {})
+    preset = PROFILES[args.profile]
+    changed = {"name": args.name, "recipe": args.recipe, "pose_recipe": args.pose_recipe}
+    given = {key: value for key, value in changed.items() if value is not None}
+    if args.name and args.root:
+        given["synth_size"] = None  # own data are brought, not drawn where the path is mistyped
+    if args.recipe or args.set:
+        load_config(args.recipe or preset.recipe, parameters.get("overrides"))
+    if args.recipe and Path(args.recipe).is_file():  # notebooks work in their own folder
+        given["recipe"] = str(Path(args.recipe).resolve())
     index = run_workbook(
-        PROFILES[args.profile],
+        dataclasses.replace(preset, **given),
         notebooks=args.notebooks,
         runs_dir=args.runs,
         reports_dir=args.reports,
         root=args.root,
         only=args.only,
         cluster=_cluster(args),
-        parameters={n: parse_yaml(value, f"-p {n} {value}") for n, value in args.parameter},
+        parameters=parameters,
         device_target=args.device_target,
         overwrite=args.overwrite,
         resume=args.resume,

@@ -20,6 +20,7 @@ from mtn_core.errors import (
 )
 from mtn_core.files import atomic_path
 from mtn_core.jobs.cluster import Cluster, launch
+from mtn_core.jobs.own_data import examine_data
 from mtn_core.report import write_report
 from mtn_core.report.index import write_profile_index, write_reports_index
 from mtn_core.report.notebook_html import notebook_to_html
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 # The notebook that trains, and therefore runs on every process of a distributed job.
 DISTRIBUTED_NOTEBOOK = "03"
 _WAIT_FOR_NODE_0 = 3600  # seconds
-PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
+PASSED, FAILED, NOT_RUN, LEFT_OUT = "passed", "failed", "not run", "left out"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +206,8 @@ def run_workbook(
         root: Data root in place of the profile's.
         only: Numbers of the notebooks to run; all by default.
         cluster: More than one process for the notebook that trains.
-        parameters: Passed to every notebook that declares them.
+        parameters: Passed to every notebook that declares them; ``overrides`` go before what the
+            data settle (:func:`mtn_core.jobs.own_data.examine_data`).
         device_target: ``CPU``, ``GPU`` or ``Ascend``.
         overwrite: Replace an earlier run of the profile.
         resume: Go on with an earlier run of the profile: notebooks that passed are not run again,
@@ -253,8 +255,15 @@ def run_workbook(
         if not resume:
             _check_free(runs, run_dir, overwrite)
         _provide_data(profile, root, echo)
+    abilities = examine_data(root)
+    for note in abilities.notes:
+        echo(note)
+    common["overrides"] = {**abilities.overrides, **given.pop("overrides", {})}
     failure = None
     for run in runs:
+        if run.number in abilities.left_out and not helps:
+            run.status = f"{LEFT_OUT}: {abilities.left_out[run.number]}"
+            continue
         if resume:
             if _ran_before(run) and run.status == PASSED:
                 echo(f"{run.source.name} passed before")
@@ -361,7 +370,7 @@ def _write_pages(
 ) -> Path:
     reports.mkdir(parents=True, exist_ok=True)
     for run in runs:
-        if run.status != NOT_RUN and run.executed.is_file():
+        if run.status in (PASSED, FAILED) and run.executed.is_file():
             run.html = notebook_to_html(run.executed, reports / f"{run.source.stem}.html")
     report = None
     headline: dict[str, Any] = {}

@@ -44,7 +44,7 @@ def write_profile_index(
     folder = Path(folder)
     scores = {name: as_map_fraction(value) for name, value in headline.items()}
     trained = scores.pop("trained", None)
-    failed = [name for name, _, _, status in notebooks if status not in ("passed", "not run")]
+    failed = [name for name, _, _, status in notebooks if status == "failed"]
     summary = {"kind": "workbook", "title": title, "mAP": trained, "failed": len(failed)}
     page = render_page(
         "profile_index.html.j2",
