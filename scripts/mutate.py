@@ -202,7 +202,8 @@ def run_in_place(change: Change, tests: tuple[str, ...]) -> str:
     command = ["timeout", str(PATIENCE), sys.executable, "-m", "pytest", "-x", "-p", "no:xdist"]
     done = run_quietly([*command, *tests], ".")
     path.write_text(source, encoding="utf-8")
-    return {0: "survived", 124: "timeout"}.get(done.returncode, "killed")
+    other = {0: "survived", 4: "not run", 5: "not run", 124: "timeout"}
+    return other.get(done.returncode, "killed")
 
 
 def prepare_workspace(modules: list[str], tests: tuple[str, ...]) -> None:
