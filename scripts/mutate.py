@@ -32,7 +32,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 WORKSPACE = REPOSITORY / "build" / "mutation"
 PACKAGES = ["metrics", "losses", "data"]
-NOTICED = {"killed", "timeout", "segfault", "suspicious"}
+NOTICED = {"killed", "timeout"}
+PATIENCE = 300  # seconds for the tests of a change that runs in place
 _LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT}
 
 
@@ -177,9 +178,9 @@ def run(changes: list[Change]) -> dict[str, str]:
         if set(found.values()) <= {"not checked"}:
             sys.exit(f"mutmut ran nothing:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         for change in sorted(group, key=lambda change: (change.module, change.line)):
-            if found.get(change.mutant) == "no tests":
-                found[change.mutant] = run_in_place(change, tests)
-            status = found.setdefault(change.mutant, "not checked")
+            status = found.get(change.mutant)
+            if status not in ("killed", "survived"):
+                status = found[change.mutant] = run_in_place(change, tests)
             if status not in NOTICED:
                 print(f"\n{change.module}:{change.line}: {status}")
                 print(f"- {change.before}\n+ {change.after}", flush=True)
@@ -188,15 +189,21 @@ def run(changes: list[Change]) -> dict[str, str]:
 
 
 def run_in_place(change: Change, tests: tuple[str, ...]) -> str:
-    """Try a change that mutmut saw no test reach: the tests may start a process that does."""
+    """Try a change of which mutmut knows too little.
+
+    Where it saw no test reach the change, the tests may start a process that does; and where its
+    forked process ran into a limit or crashed, that may be the fork's fault and not the change's.
+    """
     path = WORKSPACE / change.module
     source = path.read_text(encoding="utf-8")
     lines = source.splitlines(keepends=True)
     lines[change.line - 1] = lines[change.line - 1].replace(change.before, change.after)
     path.write_text("".join(lines), encoding="utf-8")
-    done = run_quietly([sys.executable, "-m", "pytest", "-x", "-p", "no:xdist", *tests], ".")
+    command = ["timeout", str(PATIENCE), sys.executable, "-m", "pytest", "-x", "-p", "no:xdist"]
+    done = run_quietly([*command, *tests], ".")
     path.write_text(source, encoding="utf-8")
-    return "killed" if done.returncode == 1 else "survived"
+    other = {0: "survived", 4: "not run", 5: "not run", 124: "timeout"}
+    return other.get(done.returncode, "killed")
 
 
 def prepare_workspace(modules: list[str], tests: tuple[str, ...]) -> None:
