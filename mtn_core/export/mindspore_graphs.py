@@ -1,5 +1,6 @@
 """MINDIR, ONNX and AIR as MindSpore writes them, and a MINDIR run again."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def write_graph(network: nn.Cell, inputs, path: Path, file_format: str, **option
         options: Further options of ``mindspore.export``.
     """
     network.set_train(False)
-    ms.export(
-        network, *inputs, file_name=str(path.with_suffix("")), file_format=file_format, **options
-    )
+    # MindSpore refuses a path with blanks or letters outside of ASCII, but only looks at what it is
+    # given: from within the folder that is the name alone.
+    with contextlib.chdir(path.parent):
+        ms.export(network, *inputs, file_name=path.stem, file_format=file_format, **options)
     path.chmod(0o644)  # MindSpore makes it read-only for the owner alone

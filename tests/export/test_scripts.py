@@ -13,7 +13,7 @@ EVAL = ["data", "m.onnx", "0", "s"]
 def run(repository, tmp_path):
     """Run a script with a stand-in for Python that records its arguments and exits as told."""
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexit ${{FAKE_EXIT:-0}}\n')
+    python.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/calls"\nexit ${{FAKE_EXIT:-0}}\n')
     python.chmod(0o755)
 
     def call(script, *arguments, **environment):
