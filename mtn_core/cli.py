@@ -9,6 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 
 from mtn_core import __version__
 from mtn_core.cuda import use_cuda
@@ -50,6 +51,14 @@ class _Subparser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs):
         super().__init__(**{"allow_abbrev": False, **kwargs})
+        self.register("type", Path, _path)
+
+
+def _path(text: str) -> Path:
+    """A path that is given: an empty text, as of a variable that is not set, is no folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return Path(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

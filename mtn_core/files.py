@@ -40,7 +40,8 @@ def refuse_existing(
         RunFolderError: Something is there.
     """
     path = Path(path)
-    if overwrite or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    there = path.exists() or path.is_symlink()  # also a link to nothing
+    if overwrite or not there or (path.is_dir() and not any(path.iterdir())):
         return
     holds = f"already holds {what}" if path.is_dir() else "exists already"
     raise RunFolderError(f"{path} {holds}; choose another {remedy} or add --overwrite")
@@ -104,7 +105,7 @@ def _replace_folder(new: Path, path: Path) -> None:
     """Put the folder ``new`` in the place of ``path``, which may hold something."""
     with contextlib.ExitStack() as stack:
         aside = None
-        if path.exists():
+        if path.exists() or path.is_symlink():
             aside = stack.enter_context(_hidden_folder(path)) / _REPLACED
             os.replace(path, aside)
         try:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from mtn_core.data.labels import Labels, read_labels
 from mtn_core.data.layout import (
     MAP_KINDS,
@@ -30,6 +32,8 @@ from mtn_core.errors import DataError, first_offenders
 from mtn_core.pixel_limit import max_pixels
 from mtn_core.vehicle import COLOR_NAMES, TYPE_NAMES
 
+_FARTHEST = 2**20  # no picture that can be read is larger
+_CONFIDENCES = (-1.0, 2.0)  # published predictions reach from 0.001 to 1.123
 _USE_WITHOUT = {
     True: "for evaluation only",
     False: "for training only; train with train.eval_every=0, data.val_ids or --eval_root",
@@ -137,7 +141,7 @@ def _check_labels(root: str | Path, split: str, report: CheckReport) -> Labels |
     try:
         labels = read_labels(path)
     except DataError as error:
-        report.problems.append(Problem(path, str(error)))
+        report.problems.append(Problem(path, str(error).removeprefix(f"label file {path} ")))
         return None
     report.problems += [Problem(path, p) for p in labels.problems]
     frame = labels.frame
@@ -160,12 +164,29 @@ def _check_labels(root: str | Path, split: str, report: CheckReport) -> Labels |
             report.notes.append(
                 Problem(path, f"{column} unknown in {unknown} of {len(frame)} rows; not counted")
             )
+    report.problems += _find_odd_keypoints(path, labels)
     no_camera = int((frame["camid"] == 0).sum())
     if no_camera:
         report.notes.append(
             Problem(path, f"camera unknown (c000) in {no_camera} rows: no match is ever ignored")
         )
     return labels
+
+
+def _find_odd_keypoints(path: Path, labels: Labels) -> list[Problem]:
+    """Keypoints that are none: those of other units, or of columns that changed places."""
+    positions, confidences = labels.keypoints[..., :2], labels.keypoints[..., 2]
+    odd = {
+        f"keypoints more than {_FARTHEST} pixels away": np.abs(positions).max(axis=2) > _FARTHEST,
+        "confidences that are not 0 to 1, not even nearly; are the columns x, y, confidence?": (
+            (confidences < _CONFIDENCES[0]) | (confidences > _CONFIDENCES[1])
+        ),
+    }
+    return [
+        Problem(path, f"{what}: {first_offenders(labels.frame['name'][rows].tolist())}")
+        for what, found in odd.items()
+        if (rows := found.any(axis=1)).any()
+    ]
 
 
 def _check_images(

@@ -4,9 +4,11 @@ A row is ``name, vehicle id, colour id, type id, (x, y, confidence) x 36`` witho
 pixels of the original crop. The camera is the ``cNNN`` in the name; ``c000`` is an unknown camera.
 """
 
+import contextlib
 import csv
 import io
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from mtn_core.vehicle import NUM_KEYPOINTS, UNKNOWN
 NUM_COLUMNS = 4 + 3 * NUM_KEYPOINTS
 LABEL_COLUMNS = ("name", "pid", "camid", "color_id", "type_id")
 ID_LIMIT = 2**31  # of vehicle ids, cameras, colours and types
+_UNPRINTABLE = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
 _CAMERA = re.compile(r"(?:^|[_-])c(\d{3,})(?=[_.-]|$)")
 
 
@@ -49,9 +52,11 @@ def name_problem(name: str) -> str | None:
 
     A name with a path in it could read, or write, outside the data set.
     """
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+        return f"name {name!r} has a line break or another control character in it"
     if not name or name != name.strip():
         return f"name {name!r} is empty or padded with blanks"
-    if "/" in name or "\\" in name or ".." in name or "\0" in name:
+    if "/" in name or "\\" in name or ".." in name:
         return f"name {name!r} has a path in it; expected a plain file name"
     camera = camera_of(name)
     if camera is None:
@@ -69,14 +74,17 @@ def read_labels(path: str | Path) -> Labels:
     """
     path = Path(path)
     if not path.is_file():
+        there = path.exists() or path.is_symlink()
         raise DataError(
-            f"label file {path} is missing; expected rows of {NUM_COLUMNS} columns: "
-            "name, vehicle id, colour id, type id, (x, y, confidence) x 36"
+            f"label file {path} is {'no regular file' if there else 'missing'}; expected rows of "
+            f"{NUM_COLUMNS} columns: name, vehicle id, colour id, type id, (x, y, confidence) x 36"
         )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"label file {path} is not UTF-8 text ({error})") from error
+        raise DataError(
+            f"label file {path} is not UTF-8 text ({error}); save it as UTF-8"
+        ) from error
 
     problems: list[tuple[int, str]] = []
     rows: list[tuple[int, list[str]]] = []
@@ -98,10 +106,11 @@ def read_labels(path: str | Path) -> Labels:
 
     values = _parse_numbers(rows, problems)
     good = np.ones(len(rows), bool)
-    for i in np.flatnonzero(~np.isfinite(values).all(axis=1)):
+    # Not isfinite(): what float32 cannot hold would become infinite.
+    for i in np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max).all(axis=1)):
         good[i] = False
         if not np.isnan(values[i]).all():  # otherwise reported as not numeric
-            problems.append((rows[i][0], "a value is nan or infinite"))
+            problems.append((rows[i][0], "a value is nan or infinite, or too large for float32"))
     for i in np.flatnonzero(good):
         problem = _ids_problem(values[i])
         if problem:
@@ -183,25 +192,31 @@ def _read_csv(text: str, path: Path) -> list[list[str]]:
 def _parse_numbers(
     rows: list[tuple[int, list[str]]], problems: list[tuple[int, str]]
 ) -> np.ndarray:
-    try:
-        return np.array([cells[1:] for _, cells in rows], dtype=np.float64).reshape(
-            len(rows), NUM_COLUMNS - 1
-        )
-    except ValueError:
-        pass  # some cell is not a number: look for it row by row
+    if all(_has_plain_numbers(cells) for _, cells in rows):
+        with contextlib.suppress(ValueError):  # some cell is no number: look for it row by row
+            return np.array([cells[1:] for _, cells in rows], dtype=np.float64).reshape(
+                len(rows), NUM_COLUMNS - 1
+            )
     values = np.full((len(rows), NUM_COLUMNS - 1), np.nan)
     for i, (number, cells) in enumerate(rows):
-        try:
-            values[i] = np.array(cells[1:], dtype=np.float64)
-        except ValueError:
-            column = next(c for c, cell in enumerate(cells[1:], start=2) if not _is_number(cell))
+        column = next((c for c, cell in enumerate(cells[1:], start=2) if not _is_number(cell)), 0)
+        if column:
             problems.append(
                 (number, f"column {column} is {cells[column - 1][:40]!r}, expected a number")
             )
+        else:
+            values[i] = np.array(cells[1:], dtype=np.float64)
     return values
 
 
+def _has_plain_numbers(cells: list[str]) -> bool:
+    text = ",".join(cells[1:])
+    return text.isascii() and "_" not in text  # Python takes 1_000 for a number, people do not
+
+
 def _is_number(cell: str) -> bool:
+    if not _has_plain_numbers(["", cell]):
+        return False
     try:
         float(cell)
     except ValueError:

@@ -74,7 +74,7 @@ def test_a_missing_split_folder(tiny_root):
 
 def test_a_missing_label_file(tiny_root):
     (tiny_root / "veri" / "label_test.csv").unlink()
-    assert "label_test.csv is missing" in one_problem(tiny_root)
+    assert "label_test.csv: is missing" in one_problem(tiny_root)
     with pytest.raises(DataError, match=r"label_test\.csv is missing; expected rows of 112"):
         load_split(tiny_root, "test")
 
@@ -95,7 +95,7 @@ def test_a_file_that_is_no_csv_is_one_problem(tiny_root, csv_limit):
     lines = label_lines(tiny_root)
     write_lines(tiny_root, [lines[0], f'"{lines[1]}', "x" * 2**17])
     problem = one_problem(tiny_root)
-    assert "label_train.csv cannot be read beyond line 3" in problem
+    assert "label_train.csv: cannot be read beyond line 3" in problem
     assert "quotation mark without its partner" in problem
     with pytest.raises(DataError, match=r"label_train\.csv cannot be read beyond line 3"):
         load_split(tiny_root, "train")
