@@ -46,12 +46,15 @@ def test_onnx_file_that_is_needed(tiny_export):
 
 
 def test_command_of_a_release_converter(tiny_export, tmp_path):
-    converter = fake_converter(tmp_path, f'echo "$@" > {tmp_path}/seen; touch {tmp_path}/m.mindir')
+    writes = f'echo "$@" > {tmp_path}/seen; echo it > "${{3#--outputFile=}}.mindir"'
+    converter = fake_converter(tmp_path, writes)
     convert_for_lite(tiny_export.path, tmp_path / "m.mindir", converter, batch=2)
-    assert (tmp_path / "seen").read_text().split() == [
+    assert (tmp_path / "m.mindir").read_text() == "it\n"
+    *words, out = sorted((tmp_path / "seen").read_text().split(), key=lambda w: "output" in w)
+    assert out.startswith(f"--outputFile={tmp_path}/.m-"), "a whole file or none"
+    assert words == [
         "--fmk=ONNX",
         f"--modelFile={tiny_export.path}",
-        f"--outputFile={tmp_path}/m",
         "--saveType=MINDIR",
         "--inputShape=image:2,3,32,32;keypoints:2,108",
     ]
