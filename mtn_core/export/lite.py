@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtn_core.errors import ConfigError, DataError, MissingFileError
+from mtn_core.files import atomic_path
 from mtn_core.predict.model_json import ModelSpec, load_spec
 
 _VERSION_FIELD = 13  # `mind_ir_version` in MindSpore's mind_ir.proto
@@ -106,7 +107,7 @@ def convert_for_lite(
         raise ConfigError(f"--batch must be 1 or more, got {batch}")
     if out_path.suffix != ".mindir":
         raise ConfigError(f"the result must be named .mindir, got {out_path}")
-    if not os.access(converter, os.X_OK):
+    if not converter.is_file() or not os.access(converter, os.X_OK):
         raise ConfigError(
             f"there is no converter program {converter}; build it with ascend_310_infer/build.sh"
         )
@@ -114,9 +115,18 @@ def convert_for_lite(
     if Path(model_path).suffix == ".mindir":
         mind_ir_version(model_path)
     onnx_path = find_onnx(model_path, spec)
-    shapes = input_shapes(spec, batch)
-    out_path.parent.mkdir(parents=True, exist_ok=True)
-    out_path.unlink(missing_ok=True)
+    if out_path.resolve() in {(onnx_path.parent / name).resolve() for name in spec.files}:
+        raise ConfigError(
+            f"{out_path} is a file of the export that is converted; choose another --out"
+        )
+    if out_path.is_dir():
+        raise ConfigError(f"{out_path} is a folder; --out takes the name of a file")
+    with atomic_path(out_path) as temporary:
+        _run_converter(converter, onnx_path, temporary, input_shapes(spec, batch))
+    return out_path
+
+
+def _run_converter(converter: Path, onnx_path: Path, out_path: Path, shapes: str) -> None:
     if converter.name.startswith("converter_lite"):
         command = [
             str(converter),
@@ -128,10 +138,18 @@ def convert_for_lite(
         ]
     else:
         command = [str(converter), str(onnx_path), str(out_path), shapes]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0 or not out_path.is_file():
+    try:
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"{converter} cannot be run ({error.strerror}); give the converter that "
+            "ascend_310_infer/build.sh builds for this machine"
+        ) from error
+    if done.returncode != 0 or not out_path.is_file() or not out_path.stat().st_size:
+        *_, last = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
         raise DataError(
             f"{converter.name} did not convert {onnx_path} (exit code {done.returncode}): "
-            f"{(done.stderr or done.stdout).strip()[-500:]}"
+            f"{last[-300:]}"
         )
-    return out_path

@@ -1,19 +1,13 @@
 """The back end of 310 inference: the C++ program's result files to the seed's result table."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mtn_core.config import config_from_dict
 from mtn_core.errors import DataError, first_offenders
-from mtn_core.export.preprocess import (
-    IMAGE_FOLDER,
-    SPLITS,
-    file_stem,
-    load_model_of,
-    read_labels,
-)
+from mtn_core.export.labels import LabelRow, load_model_of, read_labels
+from mtn_core.export.preprocess import IMAGE_FOLDER, SPLITS, file_stem
 from mtn_core.predict.evaluate import results_folder
 from mtn_core.predict.model_json import OUTPUT_NAMES, ModelSpec
 from mtn_core.predict.onnx import spec_provenance
@@ -41,6 +35,14 @@ def read_outputs(
         DataError: A file is missing, of the wrong size, or holds a value that is not finite.
     """
     result_dir = Path(result_dir)
+    if not result_dir.is_dir():
+        raise DataError(f"{result_dir} is not a folder of results; give what the program wrote")
+    beyond = result_dir / f"{file_stem(split, IMAGE_FOLDER, count)}_0.bin"
+    if beyond.exists():
+        raise DataError(
+            f"{result_dir} holds results of more than the {count} {split} images of the labels "
+            f"({beyond.name}); give the labels that the inference was made with"
+        )
     outputs = {n: np.empty((count, spec.width(n)), np.float32) for n in OUTPUT_NAMES}
     bad = []
     for row in range(count):
@@ -99,6 +101,8 @@ def evaluate_results_into_run(
 
 
 def _read_into(path: Path, values: np.ndarray) -> str:
+    if path.exists() and not path.is_file():
+        return "is not a regular file"
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -110,16 +114,16 @@ def _read_into(path: Path, values: np.ndarray) -> str:
 
 
 def _to_embeddings(
-    layout: str, rows: list[dict[str, Any]], outputs: dict[str, np.ndarray], attributes: bool
+    layout: str, rows: list[LabelRow], outputs: dict[str, np.ndarray], attributes: bool
 ) -> Embeddings:
     def column(key: str) -> np.ndarray:
-        return np.array([row[key][0] for row in rows], np.int64)
+        return np.array([getattr(row, key)[0] for row in rows], np.int64)
 
     width = None if attributes else 0
-    keypoints = np.array([row["keypoints"] for row in rows], np.float32)
+    keypoints = np.array([row.keypoints for row in rows], np.float32)
     return Embeddings(
         split=layout,
-        names=np.array([row["name"] for row in rows], str),
+        names=np.array([row.name for row in rows], str),
         pids=column("vid"),
         camids=column("camid"),
         color_ids=column("vcolor"),
@@ -128,5 +132,5 @@ def _to_embeddings(
         color_logits=outputs["color_logits"][:, :width],
         type_logits=outputs["type_logits"][:, :width],
         keypoints=keypoints.reshape(len(rows), NUM_KEYPOINTS, 3),
-        sizes=np.array([row["size"] for row in rows], np.int32),
+        sizes=np.array([row.size for row in rows], np.int32),
     )

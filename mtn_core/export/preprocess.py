@@ -6,6 +6,7 @@ labels, so that post-processing knows sizes and classes.
 """
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 from mtn_core.data.pipeline import EvalLoader
 from mtn_core.data.source import open_source
 from mtn_core.data.split import Split, load_split
-from mtn_core.errors import DataError, RunFolderError
+from mtn_core.errors import DataError, RunFolderError, first_offenders
+from mtn_core.export.labels import label_rows, load_model_of, read_labels
 from mtn_core.files import atomic_folder, explain_full_disk
 from mtn_core.predict.host_input import image_stack
-from mtn_core.predict.model_json import KEYPOINTS, MODEL_JSON, ModelSpec, parse_spec
+from mtn_core.predict.model_json import KEYPOINTS, MODEL_JSON, ModelSpec
 from mtn_core.progress import progress_bar
 
 # The program's name of a split, and the layout's.
@@ -60,6 +62,7 @@ def write_inputs(
     """
     splits = {name: load_split(root, layout) for name, layout in SPLITS.items()}
     result_dir, label_dir = Path(result_dir), Path(label_dir)
+    _check_apart(result_dir, label_dir)
     for folder in (result_dir, label_dir):
         _check_replaceable(folder, overwrite)
     _check_space(spec, sum(map(len, splits.values())), result_dir)
@@ -70,7 +73,7 @@ def write_inputs(
     ):
         for name, split in splits.items():
             sizes = _write_split(spec, name, split, results, shown)
-            _write_json(labels / f"{name}_label.json", _labels_of(split, sizes))
+            _write_json(labels / f"{name}_label.json", label_rows(split, sizes))
         _write_json(labels / LABEL_FILE, _describe(spec, splits))
         (labels / MODEL_JSON).write_text(spec.model_dump_json(indent=2), encoding="utf-8")
     return {name: len(split) for name, split in splits.items()}
@@ -96,10 +99,11 @@ def check_inputs(
             f"{described.checkpoint_sha256[:12]}, the model is of {spec.checkpoint_sha256[:12]}; "
             f"{remedy}"
         )
+    sizes = _file_sizes(spec)
     counts = {}
     for name, layout in SPLITS.items():
         rows = read_labels(label_dir, name)
-        if [row["name"] for row in rows] != load_split(root, layout).frame["name"].tolist():
+        if [row.name for row in rows] != load_split(root, layout).frame["name"].tolist():
             raise DataError(f"{label_dir} holds other images than {root}; {remedy}")
         for kind in (IMAGE_FOLDER, KEYPOINT_FOLDER):
             found = len(list((result_dir / name / kind).glob("*.bin")))
@@ -108,37 +112,21 @@ def check_inputs(
                     f"{result_dir / name / kind} holds {found} files, expected {len(rows)}; "
                     f"{remedy}"
                 )
+            wrong = [
+                path.name
+                for path in (
+                    result_dir / name / kind / f"{file_stem(name, kind, row)}.bin"
+                    for row in range(len(rows))
+                )
+                if not path.is_file() or path.stat().st_size != sizes[kind]
+            ]
+            if wrong:
+                raise DataError(
+                    f"{result_dir / name / kind} lacks files of {sizes[kind]} bytes: "
+                    f"{first_offenders(wrong)}; {remedy}"
+                )
         counts[name] = len(rows)
     return counts
-
-
-def load_model_of(label_dir: Path) -> ModelSpec:
-    """The model that the inputs beside these labels were made for.
-
-    Raises:
-        DataError: There is none; the folder was not written by preprocessing.
-    """
-    path = label_dir / MODEL_JSON
-    if not path.is_file():
-        raise DataError(f"{path} is missing; run `mtn preprocess` with --label_dir {label_dir}")
-    return parse_spec(path.read_text(encoding="utf-8"), path)
-
-
-def read_labels(label_dir: Path, split: str) -> list[dict[str, Any]]:
-    """Labels of ``query`` or ``gallery``, in row order.
-
-    Raises:
-        DataError: The file is missing or not what preprocessing writes.
-    """
-    path = label_dir / f"{split}_label.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return [values[str(row)] for row in range(len(values))]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} cannot be read as labels ({type(error).__name__}: {error}); "
-            "run `mtn preprocess` again"
-        ) from error
 
 
 def _write_split(spec: ModelSpec, name: str, split: Split, folder: Path, shown: bool) -> list:
@@ -159,22 +147,6 @@ def _write_split(spec: ModelSpec, name: str, split: Split, folder: Path, shown: 
     return sizes
 
 
-def _labels_of(split: Split, sizes: list) -> dict[str, dict[str, Any]]:
-    # One-element lists as in the seed, where a row was a batch of one.
-    return {
-        str(row): {
-            "name": label.name,
-            "vid": [int(label.pid)],
-            "camid": [int(label.camid)],
-            "vcolor": [int(label.color_id)],
-            "vtype": [int(label.type_id)],
-            "size": sizes[row],
-            "keypoints": split.keypoints[row].reshape(-1).tolist(),
-        }
-        for row, label in enumerate(split.frame.itertuples(index=False))
-    }
-
-
 def _describe(spec: ModelSpec, splits: dict[str, Split]) -> dict[str, Any]:
     return {
         "num_train_vids": spec.width("id_logits"),
@@ -188,6 +160,24 @@ def _describe(spec: ModelSpec, splits: dict[str, Split]) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+
+
+def _file_sizes(spec: ModelSpec) -> dict[str, int]:
+    """Bytes of an image's files, by kind."""
+    return {
+        IMAGE_FOLDER: _FLOAT_BYTES * math.prod(spec.stack_shape),
+        KEYPOINT_FOLDER: _FLOAT_BYTES * spec.keypoint_values,
+    }
+
+
+def _check_apart(result_dir: Path, label_dir: Path) -> None:
+    """Each folder is replaced as a whole: one within the other would vanish with it."""
+    one, other = result_dir.resolve(), label_dir.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise RunFolderError(
+            f"--result_dir {result_dir} and --label_dir {label_dir} must be two folders, neither "
+            "within the other"
+        )
 
 
 def _check_replaceable(folder: Path, overwrite: bool) -> None:
@@ -204,8 +194,7 @@ def _check_replaceable(folder: Path, overwrite: bool) -> None:
 
 
 def _check_space(spec: ModelSpec, count: int, folder: Path) -> None:
-    channels, height, width = spec.stack_shape
-    needed = count * _FLOAT_BYTES * (channels * height * width + spec.keypoint_values)
+    needed = count * sum(_file_sizes(spec).values())
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:

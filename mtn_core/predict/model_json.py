@@ -8,26 +8,28 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtn_core.config import ModelConfig
 from mtn_core.errors import DataError, MissingFileError
 from mtn_core.files import sha256_of, write_text
-from mtn_core.vehicle import KEYPOINT_NAMES, SEGMENT_NAMES
+from mtn_core.vehicle import KEYPOINT_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, SEGMENT_NAMES
 
 MODEL_JSON = "model.json"
 METADATA_KEY = "mtn_model"
 IMAGE, HEATMAPS, SEGMENTS, KEYPOINTS = "image", "heatmaps", "segments", "keypoints"
 OUTPUT_NAMES = ("id_logits", "color_logits", "type_logits", "embedding")
 BATCH = "N"
+_EMBEDDING_WIDTHS = range(1, 1_000_001)  # far more than a network has
 # What belongs to the folder of files, not to the model inside one of them.
 _OF_FOLDER = {"files", "parity", "accuracy"}
+_Positive = Annotated[float, Field(gt=0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TensorSpec(_Part):
@@ -79,15 +81,15 @@ class ModelSpec(_Part):
     outputs: dict[str, TensorSpec]
     channels: tuple[str, ...]
     image_mean: tuple[float, float, float]
-    image_std: tuple[float, float, float]
+    image_std: tuple[_Positive, _Positive, _Positive]
     map_mean: float
-    map_std: float
-    map_size: int
+    map_std: _Positive
+    map_size: int = Field(ge=1, le=4096)
     color_names: tuple[str, ...]
     type_names: tuple[str, ...]
     pids: tuple[int, ...]
     pids_sha256: str
-    metric: str
+    metric: Literal["euclidean", "cosine"]
     opset: int | None = None
     checkpoint_sha256: str
     config_sha256: str | None = None
@@ -99,6 +101,23 @@ class ModelSpec(_Part):
     files: dict[str, FileSpec] = {}
     parity: dict[str, dict[str, float]] = {}
     accuracy: dict[str, dict[str, float | None]] = {}
+
+    @model_validator(mode="after")
+    def _fits_its_network(self) -> "ModelSpec":
+        """Whoever runs the model makes arrays of these shapes, and trusts the hash of the ids."""
+        if self.pids_sha256 != hash_of_pids(self.pids):
+            raise ValueError("pids: these are not those whose hash is pids_sha256")
+        for part, shapes in _shapes(self.network, self.map_size).items():
+            tensors = getattr(self, part)
+            if list(tensors) != list(shapes):
+                raise ValueError(f"{part}: expected {', '.join(shapes)}; got {', '.join(tensors)}")
+            for name, expected in shapes.items():
+                got = tensors[name].shape
+                free = expected is None and len(got) == 2 and got[1] in _EMBEDDING_WIDTHS
+                if got != expected and not free:
+                    wanted = expected or (BATCH, f"1 to {_EMBEDDING_WIDTHS[-1]}")
+                    raise ValueError(f"{part}.{name}.shape: expected {wanted}; got {got}")
+        return self
 
     def width(self, output: str) -> int:
         """Number of values an image has in ``output``."""
@@ -138,6 +157,26 @@ class ModelSpec(_Part):
         write_text(folder / MODEL_JSON, self.model_dump_json(indent=2) + "\n")
 
 
+def _shapes(
+    network: ModelConfig, map_size: int
+) -> dict[str, dict[str, tuple[int | str, ...] | None]]:
+    """Shapes of a network's inputs and outputs; None where it has a choice."""
+    size, maps = network.image_size, (map_size, map_size)
+    keypoints = (BATCH, 3 * NUM_KEYPOINTS)
+    used = {HEATMAPS: network.heatmaps, SEGMENTS: network.segments}
+    counts = {HEATMAPS: NUM_KEYPOINTS, SEGMENTS: NUM_SEGMENTS}
+    pixels = {key: (BATCH, counts[key], *maps) for key, value in used.items() if value}
+    logits = (network.num_ids, network.num_colors, network.num_types)
+    return {
+        "inputs": {IMAGE: (BATCH, network.in_channels, size, size), KEYPOINTS: keypoints},
+        "pixel_inputs": {IMAGE: (BATCH, size, size, 3), **pixels, KEYPOINTS: keypoints},
+        "outputs": {
+            **{name: (BATCH, n) for name, n in zip(OUTPUT_NAMES[:-1], logits, strict=True)},
+            OUTPUT_NAMES[-1]: None,
+        },
+    }
+
+
 def hash_of_pids(pids: Sequence[int]) -> str:
     """Hex SHA-256 of an id map."""
     return hashlib.sha256(json.dumps(list(pids)).encode()).hexdigest()
@@ -153,7 +192,7 @@ def channel_names(network: ModelConfig) -> tuple[str, ...]:
     return tuple(names)
 
 
-def parse_spec(text: str, source: object) -> ModelSpec:
+def parse_spec(text: str | bytes, source: object) -> ModelSpec:
     """Read a spec from JSON text.
 
     Raises:
@@ -163,11 +202,24 @@ def parse_spec(text: str, source: object) -> ModelSpec:
         return ModelSpec.model_validate_json(text)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "the text"
+        where = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ")
         raise DataError(
-            f"{source} does not describe an exported model: {where}: {problem['msg']}; "
+            f"{source} does not describe an exported model: {where}{': ' if where else ''}{what}; "
             "export the checkpoint again with `mtn export`"
         ) from error
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read a ``model.json``.
+
+    Raises:
+        MissingFileError: No such file.
+        DataError: It is not one.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist; `mtn export` writes it")
+    return parse_spec(path.read_bytes(), path)
 
 
 def find_spec_file(model_path: Path) -> Path:
@@ -175,7 +227,10 @@ def find_spec_file(model_path: Path) -> Path:
 
     Raises:
         MissingFileError: The model file or its ``model.json`` is missing.
+        DataError: A folder.
     """
+    if model_path.is_dir():
+        raise DataError(f"{model_path} is a folder; give the model file in it")
     if not model_path.is_file():
         raise MissingFileError(f"model file {model_path} does not exist; `mtn export` writes one")
     path = model_path.parent / MODEL_JSON
@@ -195,9 +250,7 @@ def load_spec(model_path: str | Path) -> ModelSpec:
     """
     model_path = Path(model_path)
     path = model_path if model_path.name == MODEL_JSON else find_spec_file(model_path)
-    if not path.is_file():
-        raise MissingFileError(f"{path} does not exist; `mtn export` writes it")
-    spec = parse_spec(path.read_text(encoding="utf-8"), path)
+    spec = read_spec(path)
     if path != model_path:
         check_file(model_path, spec, path)
     return spec
@@ -212,8 +265,8 @@ def check_file(model_path: Path, spec: ModelSpec, source: object) -> None:
     known = spec.files.get(model_path.name)
     if known is None:
         raise DataError(
-            f"{model_path.name} is not among the files of {source}: {', '.join(spec.files)}; "
-            "give one of these"
+            f"{model_path.name} is not among the files of {source}: "
+            f"{', '.join(spec.files) or 'it names none'}; give one of these, or export again"
         )
     size = model_path.stat().st_size
     if size != known.bytes:

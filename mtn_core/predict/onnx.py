@@ -7,6 +7,7 @@
 import contextlib
 import ctypes
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,8 @@ def check_onnx_file(path: Path) -> None:
     """
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the .onnx file in it")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a regular file; give the .onnx file of the export")
     if not path.is_file():
         raise MissingFileError(f"ONNX file {path} does not exist; `mtn export` writes it")
     if path.suffix != ".onnx":
@@ -216,20 +219,33 @@ def create_session(path: Path, device_target: str, device_id: int, num_threads: 
         errors.InvalidGraph,
         errors.InvalidArgument,
         errors.NoModel,
+        errors.NotImplemented,
     ) as error:
-        raise DataError(
-            f"{path} is not a readable ONNX file: cut short, damaged or another format "
-            f"({first_line(error)}); export the checkpoint again with `mtn export`"
-        ) from error
+        raise DataError(_not_readable(path, error)) from error
     except (errors.Fail, errors.RuntimeException, RuntimeError, ValueError) as error:
-        if device_target != "CPU":
-            raise DeviceError(_no_device(device_target, device_id, first_line(error))) from error
-        raise DataError(f"{path} does not load: {first_line(error)}") from error
+        # That a file is of no version it knows, onnxruntime says as a failure, too.
+        if device_target != "CPU" and not re.search("opset|version", str(error)):
+            raise DeviceError(_no_device(device_target, device_id, _reason(error))) from error
+        raise DataError(_not_readable(path, error)) from error
     # onnxruntime goes on with the CPU when a provider cannot start; here that is an error.
     if session.get_providers()[0] != provider:
         reason = _why_no_provider(onnxruntime, device_target)
         raise DeviceError(_no_device(device_target, device_id, reason))
     return session
+
+
+def _not_readable(path: Path, error: Exception) -> str:
+    return (
+        f"{path} is not a readable ONNX file: cut short, damaged or another format "
+        f"({_reason(error)}); export the checkpoint again with `mtn export`"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime says, without its own source lines and the path that it repeats."""
+    text = first_line(error).rpartition("failed:")[2]
+    text = re.sub(r"^\S*onnxruntime\S*:\d+ .*?\) ", "", text)
+    return text.partition(". ")[0].rstrip(".")[:200]
 
 
 def _check_device(onnxruntime, device_target: str, device_id: int) -> str:

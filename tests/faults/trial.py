@@ -5,6 +5,7 @@ import of MindSpore costs more than most of them. What can kill a process, or ne
 of its own beside them.
 """
 
+import itertools
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from pathlib import Path
 from mtn_core.cli import main
 
 LONGEST_LINE = 700
+SHARED = ("d/base", "r/smoke", "p")  # links in every workspace
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,23 @@ def last_words(printed) -> str:
     return next((line for line in printed.out.splitlines() if line.startswith("problem: ")), "")
 
 
-def look(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Every path below a folder and what tells whether it was touched; links are not followed."""
+def look(workspace: Path) -> dict[str, tuple[int, ...]]:
+    """Every path of a workspace and what tells whether it was touched.
+
+    Links are not followed, but those to what all trials share; there, maps are too many to look at.
+    """
     found = {}
-    for place, folders, names in os.walk(folder):
+    shared = [workspace / name for name in SHARED if (workspace / name).is_symlink()]
+    for place, folders, names in itertools.chain(os.walk(workspace), *map(os.walk, shared)):
+        if Path(place).parent in shared:
+            folders[:] = [f for f in folders if not f.startswith(("heatmap_", "segment_"))]
         for name in (*names, *folders):
             path = Path(place, name)
             status = path.lstat()
             key = (status.st_mode, status.st_ino)
             if not path.is_dir() or path.is_symlink():
                 key += (status.st_size, status.st_mtime_ns)
-            found[str(path.relative_to(folder))] = key
+            found[str(path.relative_to(workspace))] = key
     return found
 
 
