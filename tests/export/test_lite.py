@@ -53,7 +53,7 @@ def test_command_of_a_release_converter(tiny_export, tmp_path):
     assert (tmp_path / "m.mindir").read_text() == "it\n"
     said = (tmp_path / "seen").read_text().strip()
     *words, out = sorted(re.split(" (?=--)", said), key=lambda w: "output" in w)
-    assert out.startswith(f"--outputFile={tmp_path}/.m-"), "a whole file or none"
+    assert ".mtn-partial-" in out, "a whole file or none"
     assert words == [
         "--fmk=ONNX",
         f"--modelFile={tiny_export.path}",
