@@ -15,6 +15,7 @@ PATIENCE = {
     "MS_RECEIVE_MSG_TIMEOUT": "120",
     "MS_HEARTBEAT_RETRY_TIMEOUT": "60",
 }
+_EXIT_CODE = 49  # in /proc/PID/stat, counted from the state
 
 
 def failed_ranks(log_dir: Path) -> list[int]:
@@ -50,12 +51,8 @@ def read_pid(path: Path) -> int:
 
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that ended and that nobody waited for yet does not."""
-    try:
-        # A killed child that nobody waited for yet is a zombie: gone, but still listed.
-        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return status != "Z"
+    # A killed child that nobody waited for yet is a zombie: gone, but still listed.
+    return _status(pid)[:1] not in ([], ["Z"])
 
 
 def _failures(log_dir: Path) -> list[Path]:
@@ -63,13 +60,23 @@ def _failures(log_dir: Path) -> list[Path]:
 
 
 def scheduler_is_lost(log_dir: Path) -> bool:
-    """Whether the scheduler of this machine failed, or is gone before the last rank was done."""
+    """Whether the scheduler of this machine failed, or ended otherwise than with success.
+
+    It ends when the last process has left the job, which with a notebook is before the rank is
+    done. MindSpore ends it without a word, and only the system knows how, until msrun asks.
+    """
     if (log_dir / "failed.scheduler").exists():
         return True
     pids = [pid for path in log_dir.glob("pid.scheduler") if (pid := read_pid(path))]
-    if all(map(is_alive, pids)):
-        return False
-    return any(not (log_dir / f"done.{rank}").exists() for rank in local_pids(log_dir))
+    return any(_status(pid)[:1] == ["Z"] and _status(pid)[_EXIT_CODE:][:1] != ["0"] for pid in pids)
+
+
+def _status(pid: int) -> list[str]:
+    """What the system says of a process, from its state on; nothing of one that is no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def scheduler_failure(log_dir: Path) -> str | None:

@@ -58,7 +58,7 @@ def test_a_worker_that_dies_ends_the_job_and_is_named(job, tmp_path, caplog, kin
     assert "rank 1 failed" in caplog.text
     assert words in caplog.text
     pids = [int(path.read_text()) for path in (tmp_path / "logs").glob("pid.*")]
-    assert len(pids) == 2
+    assert len(pids) == 3, "two ranks and the scheduler"
     assert not [pid for pid in pids if is_alive(pid)], "a worker was left behind"
 
 
