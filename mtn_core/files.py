@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _HIDDEN = ".mtn-partial-"
 _REPLACED = "replaced"
+_COMPLETE = "complete"
 _SETTLED_SECONDS = 5.0
 
 
@@ -45,6 +46,15 @@ def refuse_existing(
         return
     holds = f"already holds {what}" if path.is_dir() else "exists already"
     raise RunFolderError(f"{path} {holds}; choose another {remedy} or add --overwrite")
+
+
+def why_no_file(path: Path) -> str:
+    """Why there is no file to read, for a message that begins with the path."""
+    if path.is_dir():
+        return "is a folder"
+    if path.exists():
+        return "is not a regular file"
+    return "is a link that leads nowhere" if path.is_symlink() else "does not exist"
 
 
 @contextlib.contextmanager
@@ -103,7 +113,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     recover_folder(path)
     refuse_existing(path, overwrite=overwrite, remedy="folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _hidden_folder(path) as temporary:
+    with hidden_folder(path) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _replace_folder(temporary, path)
@@ -114,7 +124,7 @@ def _replace_folder(new: Path, path: Path) -> None:
     with contextlib.ExitStack() as stack:
         aside = None
         if path.exists():
-            aside = stack.enter_context(_hidden_folder(path)) / _REPLACED
+            aside = stack.enter_context(hidden_folder(path)) / _REPLACED
             os.replace(path, aside)
         try:
             os.replace(new, path)
@@ -125,8 +135,11 @@ def _replace_folder(new: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _hidden_folder(path: Path) -> Iterator[Path]:
-    """A folder beside ``path``, locked while this process lives, and removed after the block."""
+def hidden_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path``, locked while this process lives, and removed after the block.
+
+    :func:`recover_folder` removes what a killed process has left of it.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}{_HIDDEN}", dir=path.parent))
     try:
         with _lock_folder(folder):
@@ -136,11 +149,11 @@ def _hidden_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _lock_folder(folder: Path) -> Iterator[bool]:
+def _lock_folder(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether the folder could be locked; the system drops the lock of a process that dies."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # another has it, or the file system has no locks: then nothing is removed
         yield False
     else:
@@ -150,18 +163,45 @@ def _lock_folder(folder: Path) -> Iterator[bool]:
 
 
 def recover_folder(path: Path) -> None:
-    """Remove what killed calls of :func:`atomic_folder` left beside ``path``, or put it back."""
+    """Remove what killed writes of ``path`` left beside it, put it back, or complete it."""
     for folder in sorted(path.parent.glob(f".{glob.escape(path.name)}{_HIDDEN}*")):
         # One that was made this moment may not have its lock yet.
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime < _SETTLED_SECONDS:
+            complete = (folder / _COMPLETE).exists()
+            if not complete and time.time() - folder.stat().st_mtime < _SETTLED_SECONDS:
                 continue
             with _lock_folder(folder) as locked:
                 if not locked:
                     continue
                 if (folder / _REPLACED).exists() and not path.exists():
                     os.replace(folder / _REPLACED, path)
+                if complete:
+                    _move_complete(folder, path)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_together(hidden: Path, path: Path, check: Callable[[], None]) -> None:
+    """Move the files of a hidden folder to where it lies, beside what else is there.
+
+    Two that do so at once do it one after the other, and what a killed one has begun is completed
+    by :func:`recover_folder`.
+
+    Args:
+        hidden: From ``hidden_folder(path)``.
+        path: One of the files, which comes last: where it is, the others are, too.
+        check: Called when nobody else can be moving; raises where the files are not to be replaced.
+    """
+    with _lock_folder(path.parent, wait=True):
+        recover_folder(path)
+        check()
+        (hidden / _COMPLETE).touch()
+        _move_complete(hidden, path)
+
+
+def _move_complete(hidden: Path, path: Path) -> None:
+    files = [file for file in hidden.iterdir() if file.name != _COMPLETE]
+    for file in sorted(files, key=lambda file: file.name == path.name):
+        os.replace(file, path.parent / file.name)
 
 
 def remove(path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtn_core.errors import ConfigError, DataError, MissingFileError
+from mtn_core.files import atomic_path
 from mtn_core.predict.model_json import ModelSpec, load_spec
 
 _VERSION_FIELD = 13  # `mind_ir_version` in MindSpore's mind_ir.proto
@@ -106,7 +107,7 @@ def convert_for_lite(
         raise ConfigError(f"--batch must be 1 or more, got {batch}")
     if out_path.suffix != ".mindir":
         raise ConfigError(f"the result must be named .mindir, got {out_path}")
-    if not os.access(converter, os.X_OK):
+    if not converter.is_file() or not os.access(converter, os.X_OK):
         raise ConfigError(
             f"there is no converter program {converter}; build it with ascend_310_infer/build.sh"
         )
@@ -114,24 +115,27 @@ def convert_for_lite(
     if Path(model_path).suffix == ".mindir":
         mind_ir_version(model_path)
     onnx_path = find_onnx(model_path, spec)
+    if out_path.name in spec.files and out_path.resolve().parent == onnx_path.resolve().parent:
+        raise ConfigError(f"{out_path} is a file of the export itself; choose another --out")
     shapes = input_shapes(spec, batch)
-    out_path.parent.mkdir(parents=True, exist_ok=True)
-    out_path.unlink(missing_ok=True)
-    if converter.name.startswith("converter_lite"):
-        command = [
-            str(converter),
-            "--fmk=ONNX",
-            f"--modelFile={onnx_path}",
-            f"--outputFile={out_path.with_suffix('')}",
-            "--saveType=MINDIR",
-            f"--inputShape={shapes}",
-        ]
-    else:
-        command = [str(converter), str(onnx_path), str(out_path), shapes]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0 or not out_path.is_file():
-        raise DataError(
-            f"{converter.name} did not convert {onnx_path} (exit code {done.returncode}): "
-            f"{(done.stderr or done.stdout).strip()[-500:]}"
-        )
+    with atomic_path(out_path) as temporary:
+        temporary.unlink()
+        if converter.name.startswith("converter_lite"):
+            command = [
+                str(converter),
+                "--fmk=ONNX",
+                f"--modelFile={onnx_path}",
+                f"--outputFile={temporary.with_suffix('')}",
+                "--saveType=MINDIR",
+                f"--inputShape={shapes}",
+            ]
+        else:
+            command = [str(converter), str(onnx_path), str(temporary), shapes]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0 or not temporary.is_file():
+            said = (done.stderr or done.stdout).strip()[-500:] or "it said nothing"
+            raise DataError(
+                f"{converter.name} did not convert {onnx_path} (exit code {done.returncode}): "
+                f"{said}"
+            )
     return out_path

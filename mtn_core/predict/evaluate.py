@@ -21,8 +21,6 @@ from mtn_core.runs import RunFolder
 
 logger = logging.getLogger(__name__)
 Evaluation = tuple[Source, Source]
-# What a network was trained as stands in its file; only these sections are the evaluation's.
-_OWN_SECTIONS = ("eval", "data")
 
 
 def open_evaluation(root: str | Path, model: ModelConfig) -> Evaluation:
@@ -69,13 +67,13 @@ def evaluation_config(backend: Backend, overrides: Mapping[str, Any] | None = No
 
     Args:
         backend: The network.
-        overrides: Dotted keys of the sections ``eval`` and ``data``.
+        overrides: Dotted keys of the section ``eval``, and ``data.num_workers``.
 
     Raises:
-        ConfigError: A key of another section, which the network's file has settled, or a bad value.
+        ConfigError: Another key, which the network's file has settled, or a bad value.
     """
     for key in overrides or {}:
-        if key.partition(".")[0] not in _OWN_SECTIONS:
+        if key.partition(".")[0] != "eval" and key != "data.num_workers":
             raise ConfigError(
                 f"{key} is settled by the network that is evaluated; an evaluation takes "
                 "eval.* and data.num_workers"
@@ -148,7 +146,7 @@ def evaluate_into_run(
         command: That evaluates, for ``config.yaml``.
         checkpoint: File that the network was read from, likewise.
         device: For ``environment.json``, such as ``Device.to_dict()``.
-        overrides: Dotted keys of the sections ``eval`` and ``data``.
+        overrides: Dotted keys of the section ``eval``, and ``data.num_workers``.
         overwrite: Replace results that are there.
 
     Raises:

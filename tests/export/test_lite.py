@@ -46,15 +46,15 @@ def test_onnx_file_that_is_needed(tiny_export):
 
 
 def test_command_of_a_release_converter(tiny_export, tmp_path):
-    converter = fake_converter(tmp_path, f'echo "$@" > {tmp_path}/seen; touch {tmp_path}/m.mindir')
+    script = f'echo "$@" > {tmp_path}/seen; echo made > "${{3#--outputFile=}}.mindir"'
+    converter = fake_converter(tmp_path, script)
+    (tmp_path / "m.mindir").write_text("of before")
     convert_for_lite(tiny_export.path, tmp_path / "m.mindir", converter, batch=2)
-    assert (tmp_path / "seen").read_text().split() == [
-        "--fmk=ONNX",
-        f"--modelFile={tiny_export.path}",
-        f"--outputFile={tmp_path}/m",
-        "--saveType=MINDIR",
-        "--inputShape=image:2,3,32,32;keypoints:2,108",
-    ]
+    first, model, output, *rest = (tmp_path / "seen").read_text().split()
+    assert (first, model) == ("--fmk=ONNX", f"--modelFile={tiny_export.path}")
+    assert output.startswith(f"--outputFile={tmp_path}/.m-"), "whole or not at all"
+    assert rest == ["--saveType=MINDIR", "--inputShape=image:2,3,32,32;keypoints:2,108"]
+    assert (tmp_path / "m.mindir").read_text() == "made\n"
 
 
 def test_converter_that_fails(tiny_export, tmp_path):
@@ -62,8 +62,11 @@ def test_converter_that_fails(tiny_export, tmp_path):
     with pytest.raises(DataError, match=r"exit code 3\): no memory"):
         convert_for_lite(tiny_export.path, tmp_path / "m.mindir", converter)
     silent = fake_converter(tmp_path, "exit 0")
-    with pytest.raises(DataError, match="did not convert"):
+    (tmp_path / "m.mindir").write_text("of before")
+    with pytest.raises(DataError, match=r"did not convert .*\(exit code 0\): it said nothing"):
         convert_for_lite(tiny_export.path, tmp_path / "m.mindir", silent)
+    assert (tmp_path / "m.mindir").read_text() == "of before"
+    assert {path.name for path in tmp_path.iterdir()} == {"m.mindir", silent.name}
 
 
 def test_bad_arguments(tiny_export, tmp_path, capsys):
