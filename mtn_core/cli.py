@@ -2,11 +2,14 @@
 
 import argparse
 import contextlib
+import io
 import logging
+import os
 import signal
 import sys
 import tempfile
 import traceback
+import unicodedata
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +26,7 @@ _COMMAND_MODULES = (
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 _LONGEST_NAME = 200
+_LOOP = "Symlink loop from "  # of Path.resolve, before Python 3.13
 
 
 def create_parser(modules: Sequence[str] = _COMMAND_MODULES) -> argparse.ArgumentParser:
@@ -55,9 +59,13 @@ class _Subparser(argparse.ArgumentParser):
 
 
 def _path(text: str) -> Path:
-    """A path that is given: an empty text, as of a variable that is not set, is no folder."""
+    """A path of the command line: not empty, as an unset variable of a shell would be."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+        raise argparse.ArgumentTypeError(
+            f"expected a path without control characters and in UTF-8, got {text!r}"
+        )
     return Path(text)
 
 
@@ -85,30 +93,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     guard_onednn(device_target)
     if not _leaves_mindspore_alone(args):
         use_cuda(device_target)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name must not end work that is done
     try:
         with _interruptible():
-            return args.run(args) or 0
+            code = args.run(args) or 0
+            print(end="", flush=True)
+            return code
     except KeyboardInterrupt:
         print(f"interrupted: mtn {args.command} was stopped before its end", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except (MtnError, OSError) as error:
+    except Exception as error:
         if args.verbose:
             logging.getLogger(__name__).exception("%s failed", args.command)
-        print(f"error: {_describe(error)}", file=sys.stderr)
-        return EXIT_FAILED
-    except ImportError as error:
-        if (error.name or "mtn_core").startswith("mtn_core"):
-            print(f"error: {_report_bug(error, args.command)}", file=sys.stderr)
-        else:
-            print(f"error: {_name_doctor(error)}", file=sys.stderr)
-        return EXIT_FAILED
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError):
-            missing = explain_missing_package(error, f"mtn {args.command}")
-            if missing is not None:
-                print(f"error: {missing}", file=sys.stderr)
-                return EXIT_FAILED
-        print(f"error: {_report_bug(error, args.command)}", file=sys.stderr)
+        print(f"error: {_describe(error, args.command)}", file=sys.stderr)
         return EXIT_FAILED
 
 
@@ -119,30 +117,66 @@ def _leaves_mindspore_alone(args: argparse.Namespace) -> bool:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, so that temporary files are removed.
+    """Let SIGTERM and SIGHUP end the work as Ctrl-C does, so that temporary files are removed.
 
-    MindSpore's runtime answers Ctrl-C by sending SIGTERM to its own process.
+    MindSpore's runtime answers Ctrl-C by sending SIGTERM to its own process; SIGHUP comes when a
+    terminal is closed, and is left alone where it is ignored (nohup).
     """
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
     try:
-        previous = signal.signal(signal.SIGTERM, interrupt)
+        previous = {number: signal.signal(number, interrupt) for number in numbers}
     except ValueError:  # not the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-def _describe(error: Exception) -> str:
-    if isinstance(error, MtnError) or not isinstance(error, OSError) or error.filename is None:
-        return str(error)
+def _describe(error: Exception, command: str) -> str:
+    """The error in one line."""
+    if isinstance(error, BrokenPipeError):
+        # What is left in the buffer would be tried again at the end, and fail with a traceback.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "the program that reads the output ended before this one"
+    if isinstance(error, MtnError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = _describe_system_error(error)
+    elif isinstance(error, ImportError) and not (error.name or "mtn_core").startswith("mtn_core"):
+        missing = None
+        if isinstance(error, ModuleNotFoundError):
+            missing = explain_missing_package(error, f"mtn {command}")
+        text = _name_doctor(error) if missing is None else str(missing)
+    elif isinstance(error, MemoryError):
+        what = first_line(error) if str(error) else "no more is to be had"
+        text = f"not enough memory ({what}); take smaller batches or images, or another machine"
+    elif str(error).startswith(_LOOP):
+        name = str(error).removeprefix(_LOOP)
+        text = f"{name} is a link that leads to itself; remove it, or choose another place"
+    else:
+        text = _report_bug(error, command)
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _describe_system_error(error: OSError) -> str:
+    if error.filename is None:
+        return f"the output or a file: {error.strerror or error}"
     name = str(error.filename)
     shown = name if len(name) <= _LONGEST_NAME else f"{name[:60]}...{name[-60:]}"
+    if isinstance(error, FileExistsError) and not Path(name).exists():
+        return f"{shown} is a link that leads nowhere; remove it, or choose another place"
     return f"{shown}: {error.strerror}"
 
 

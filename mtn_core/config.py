@@ -1,6 +1,7 @@
 """One strict, typed configuration: YAML recipes, `--set a.b=value`, the resolved file of a run."""
 
 import difflib
+import logging
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -15,13 +16,23 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import ErrorDetails
 
 from mtn_core.errors import ConfigError
 from mtn_core.pixel_limit import HIGHEST_LIMIT, max_pixels
 from mtn_core.strict_yaml import parse_yaml, read_yaml
 from mtn_core.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
+logger = logging.getLogger(__name__)
+
 MAX_SEED = 2**32 - 1  # NumPy's and MindSpore's
+_PLAIN_WORDS = {  # pydantic's to ours
+    "Input should": "must",
+    "Keys should": "keys must",
+    "Field required": "is missing",
+}
+_SHOWN_FAULTS = 5
+_LONGEST_VALUE = 100
 
 
 class Section(BaseModel):
@@ -244,7 +255,7 @@ def load_config(
     Raises:
         ConfigError: Unknown recipe or key, or a value out of range.
     """
-    if recipe.endswith((".yaml", ".yml")):
+    if recipe.lower().endswith((".yaml", ".yml")):
         name = Path(recipe).stem
         values = read_yaml(recipe, f"recipe file {recipe}")
     elif recipe in recipe_names(schema):
@@ -267,6 +278,7 @@ def load_config(
             f"recipe {recipe} must hold a mapping of sections, got {type(values).__name__}"
         )
     values.setdefault("recipe", name)
+    validate(schema, values, f"recipe {recipe}")  # before the overrides, to tell whose fault it is
     return config_from_dict(values, overrides, schema)
 
 
@@ -302,7 +314,7 @@ def validate(schema: type[Model], values: Any, source: object = None) -> Model:
         source: The file that they are from; named in the error.
 
     Raises:
-        ConfigError: A line for everything that is wrong.
+        ConfigError: What is wrong, all of it in one line.
     """
     try:
         return schema.model_validate(values)
@@ -316,16 +328,34 @@ def with_overrides(config: Schema, overrides: Mapping[str, Any]) -> Schema:
     return config_from_dict(config.model_dump(), overrides, type(config))
 
 
-def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
-    """Parse ``a.b=value`` strings of the command line; values are YAML."""
-    overrides = {}
+def parse_overrides(
+    assignments: Iterable[str], flags: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Parse ``a.b=value`` strings of the command line; values are YAML.
+
+    Args:
+        assignments: The strings.
+        flags: Dotted keys that flags of their own have set.
+
+    Raises:
+        ConfigError: Not such a string, or another value than that of a flag.
+    """
+    flags = flags or {}
+    overrides = dict(flags)
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key:
             raise ConfigError(
                 f"--set expects key=value such as optim.learning_rate=1e-3, got {assignment!r}"
             )
-        overrides[key.strip()] = _number(parse_yaml(value, f"--set {assignment}"))
+        key = key.strip()
+        parsed = _number(parse_yaml(value, f"--set {_shorten(assignment)}"))
+        if key in overrides and overrides[key] != parsed:
+            twice = f"{key} is given twice, as {overrides[key]!r} and as {parsed!r}"
+            if key in flags:
+                raise ConfigError(f"{twice}; give it once")
+            logger.warning("%s; the last is taken", twice)
+        overrides[key] = parsed
     return overrides
 
 
@@ -373,11 +403,28 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 
 def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
-    lines = []
+    faults = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
+        key = _shorten(".".join(str(part) for part in item["loc"]))
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys(schema))}")
+            faults.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys(schema))}")
         else:
-            lines.append(f"configuration key {key!r}: {item['msg']}; got {item['input']!r}")
-    return "\n".join(lines)
+            faults.append(f"configuration key {key!r}: {_in_plain_words(item)}")
+    shown = "; ".join(faults[:_SHOWN_FAULTS])
+    rest = len(faults) - _SHOWN_FAULTS
+    return f"{shown}; and {rest} more such faults" if rest > 0 else shown
+
+
+def _in_plain_words(item: ErrorDetails) -> str:
+    text = item["msg"].removeprefix("Value error, ")
+    for hint in (", unable to", ", got a number"):
+        text = text.partition(hint)[0]
+    if item["type"] in ("model_type", "dict_type"):
+        text = "must be a section, keys with their values"
+    for theirs, ours in _PLAIN_WORDS.items():
+        text = text.replace(theirs, ours)
+    return text if ", got " in text else f"{text}; got {_shorten(repr(item['input']))}"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 20]}...{text[-12:]}"

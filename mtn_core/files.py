@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _HIDDEN = ".mtn-partial-"
 _REPLACED = "replaced"
+_COMPLETE = "complete"
 _SETTLED_SECONDS = 5.0
 
 
@@ -47,6 +48,15 @@ def refuse_existing(
     raise RunFolderError(f"{path} {holds}; choose another {remedy} or add --overwrite")
 
 
+def why_no_file(path: Path) -> str:
+    """Why there is no file to read, for a message that begins with the path."""
+    if path.is_dir():
+        return "is a folder"
+    if path.exists():
+        return "is not a regular file"
+    return "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path; rename it to ``path`` when the block has written it and succeeds.
@@ -65,7 +75,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     _make_parent(path)
     recover_folder(path.parent)
     try:
-        with _hidden_folder(path) as folder:
+        with hidden_folder(path) as folder:
             temporary = folder / f"new{path.suffix}"
             yield temporary
             temporary.chmod(0o666 & ~_umask())  # some writers make private or read-only files
@@ -95,7 +105,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     recover_folder(path.parent)
     refuse_existing(path, overwrite=overwrite, remedy="folder")
     _make_parent(path)
-    with _hidden_folder(path) as temporary:
+    with hidden_folder(path) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _replace_folder(temporary, path)
@@ -106,7 +116,7 @@ def _replace_folder(new: Path, path: Path) -> None:
     with contextlib.ExitStack() as stack:
         aside = None
         if path.exists() or path.is_symlink():
-            aside = stack.enter_context(_hidden_folder(path)) / _REPLACED
+            aside = stack.enter_context(hidden_folder(path)) / _REPLACED
             os.replace(path, aside)
         try:
             os.replace(new, path)
@@ -117,8 +127,11 @@ def _replace_folder(new: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _hidden_folder(path: Path) -> Iterator[Path]:
-    """A folder beside ``path``, locked while this process lives, and removed after the block."""
+def hidden_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path``, locked while this process lives, and removed after the block.
+
+    :func:`recover_folder` removes what a killed process has left of it.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}{_HIDDEN}", dir=path.parent))
     try:
         with _lock_folder(folder):
@@ -128,11 +141,11 @@ def _hidden_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _lock_folder(folder: Path) -> Iterator[bool]:
+def _lock_folder(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether the folder could be locked; the system drops the lock of a process that dies."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # another has it, or the file system has no locks: then nothing is removed
         yield False
     else:
@@ -142,7 +155,7 @@ def _lock_folder(folder: Path) -> Iterator[bool]:
 
 
 def recover_folder(place: Path, *, settled_seconds: float | None = None) -> None:
-    """Remove what killed writes left in ``place``, or put back what they had put aside.
+    """Remove what killed writes left in ``place``, or put back what they put aside, or complete it.
 
     What a living process writes is left alone.
 
@@ -154,7 +167,8 @@ def recover_folder(place: Path, *, settled_seconds: float | None = None) -> None
     youngest = _SETTLED_SECONDS if settled_seconds is None else settled_seconds
     for folder in sorted(place.glob(f".*{_HIDDEN}{'[a-z0-9_]' * 8}")):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if time.time() - folder.lstat().st_mtime < youngest:
+            complete = (folder / _COMPLETE).exists()
+            if not complete and time.time() - folder.lstat().st_mtime < youngest:
                 continue
             with _lock_folder(folder) as locked:
                 if not locked:
@@ -162,6 +176,8 @@ def recover_folder(place: Path, *, settled_seconds: float | None = None) -> None
                 path = place / folder.name[1:].rpartition(_HIDDEN)[0]
                 if (folder / _REPLACED).exists() and not path.exists():
                     os.replace(folder / _REPLACED, path)
+                if complete:
+                    _move_complete(folder, path)
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -173,6 +189,30 @@ def _make_parent(path: Path) -> None:
         raise RunFolderError(
             f"{wrong} is not a folder, so {path} cannot be written; choose another place"
         ) from None
+
+
+def move_together(hidden: Path, path: Path, check: Callable[[], None]) -> None:
+    """Move the files of a hidden folder to where it lies, beside what else is there.
+
+    Two that do so at once do it one after the other, and what a killed one has begun is completed
+    by :func:`recover_folder`.
+
+    Args:
+        hidden: From ``hidden_folder(path)``.
+        path: One of the files, which comes last: where it is, the others are, too.
+        check: Called when nobody else can be moving; raises where the files are not to be replaced.
+    """
+    with _lock_folder(path.parent, wait=True):
+        recover_folder(path.parent)
+        check()
+        (hidden / _COMPLETE).touch()
+        _move_complete(hidden, path)
+
+
+def _move_complete(hidden: Path, path: Path) -> None:
+    files = [file for file in hidden.iterdir() if file.name != _COMPLETE]
+    for file in sorted(files, key=lambda file: file.name == path.name):
+        os.replace(file, path.parent / file.name)
 
 
 def remove(path: Path) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
@@ -144,9 +145,8 @@ class RunFolder:
             self._file_lock.acquire()
         except Timeout:
             raise RunFolderError(
-                f"{self.path} is being written by process {self._file_lock.pid}; wait for it, or "
-                f"choose another folder (or delete {self.lock} if it ran on another machine and "
-                "is gone)"
+                f"{self.path} is being written by {self._lock_holder()}; wait for it, or choose "
+                f"another folder (or delete {self.lock} if that process is gone)"
             ) from None
         try:
             yield
@@ -162,8 +162,7 @@ class RunFolder:
             RunFolderError: It does and ``overwrite`` is false, or the path is a file, or another
                 process writes into it.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RunFolderError(f"{self.path} is a file; a run needs a folder")
+        self._check_place()
         if self.path.is_dir():
             self._recover()
         telling = (self.config, self.train_log, self.results, self.checkpoints)
@@ -174,6 +173,21 @@ class RunFolder:
                 "or give --overwrite to write into it"
             )
 
+    def _lock_holder(self) -> str:
+        try:
+            process, machine = self.lock.read_text(encoding="utf-8").splitlines()[:2]
+        except (OSError, ValueError):
+            return "a process that did not leave its number"
+        return f"process {process} of {machine}"
+
+    def _check_place(self) -> None:
+        if self.path.is_symlink() and not self.path.exists():
+            raise RunFolderError(
+                f"{self.path} is a link that leads nowhere; remove it, or choose another folder"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is a file; a run needs a folder")
+
     def check_not_source(self, path: Path | None, what: str) -> None:
         """Refuse to replace the run that holds what the work starts from.
 
@@ -182,9 +196,14 @@ class RunFolder:
             what: What it is, for the message.
 
         Raises:
-            RunFolderError: It lies among the checkpoints of this run.
+            RunFolderError: It lies among the checkpoints of this run, or the run's configuration,
+                which would tell whether they are the run's own, is damaged.
         """
-        if path is not None and path.resolve().is_relative_to(self.checkpoints.resolve()):
+        if path is None:
+            return
+        places = Path(os.path.realpath(path)).parents
+        if Path(os.path.realpath(self.checkpoints)) in places:
+            self.read_config_values()
             raise RunFolderError(
                 f"{what} {path} is one of the checkpoints of {self.path}, which would be replaced; "
                 "choose another folder for the new run"
@@ -196,6 +215,7 @@ class RunFolder:
         Raises:
             RunFolderError: There are, and ``overwrite`` is false.
         """
+        self._check_place()
         if self.path.is_dir():
             self._recover()
         if self.results.exists() and not overwrite:
@@ -217,6 +237,7 @@ class RunFolder:
         self.check_free(overwrite=overwrite)
         aside = self.path / _ASIDE
         with self.locked():
+            self.check_free(overwrite=overwrite)  # another may have written and ended meanwhile
             had = self._move(self.path, aside, self.entries(*_REPLACED))
             try:
                 yield
@@ -239,15 +260,14 @@ class RunFolder:
         Raises:
             RunFolderError: They may not, and are there.
         """
-        if keep_training:
-            self.check_no_results(overwrite=overwrite)
-        else:
-            self.check_free(overwrite=overwrite)
+        check = self.check_no_results if keep_training else self.check_free
+        check(overwrite=overwrite)
         beside = self.path / _BESIDE
         stale = self.entries("evaluation")
         if not keep_training:
             stale += self.entries("context", "training")
         with self.locked():
+            check(overwrite=overwrite)  # another may have written and ended meanwhile
             beside.mkdir()
             try:
                 yield RunFolder(beside)
@@ -365,9 +385,8 @@ class RunFolder:
         except ConfigError as error:
             raise RunFolderError(f"{self.config} cannot be read: {error}") from error
         if not isinstance(values, dict):
-            raise RunFolderError(
-                f"{self.config} must hold a mapping of sections; got {type(values).__name__}"
-            )
+            what = "nothing" if values is None else type(values).__name__
+            raise RunFolderError(f"{self.config} must hold a mapping of sections; got {what}")
         return values
 
     def read_json(self, path: Path) -> dict[str, Any]:
@@ -450,7 +469,7 @@ class RunFolder:
         ]
         raise ConfigError(
             f"{self.path} was started with another configuration; resume with the same recipe and "
-            "settings:\n  " + "\n  ".join(different or [f"recipe: {saved.recipe}"])
+            f"settings; {'; '.join(different) or f'recipe: {saved.recipe}'}"
         )
 
     def trained(self, config_hash: str | None, schema: type[Recipe] = Config) -> bool:
@@ -477,7 +496,7 @@ def config_sha256(config: Recipe) -> str:
 
 def _absolute(value: Any) -> Any:
     if isinstance(value, Path):
-        return str(value.resolve())
+        return os.path.realpath(value)
     if isinstance(value, list | tuple):
         return [_absolute(item) for item in value]
     return value

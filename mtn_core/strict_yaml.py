@@ -1,4 +1,4 @@
-"""YAML that says one thing: no key twice, no aliases, of bounded size."""
+"""YAML that says one thing: no key twice, no aliases, no tags, of bounded size."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from mtn_core.errors import ConfigError, first_line
+from mtn_core.files import why_no_file
 
 MAX_BYTES = 1_000_000
 _MAX_DEPTH = 32
@@ -23,10 +24,15 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(
                 problem="aliases (*) are not read", problem_mark=event.start_mark
             )
+        event = self.peek_event()
+        if event.tag is not None:
+            # A tag names a type: what a value is not, such as !!bool x, ends in many errors.
+            raise yaml.MarkedYAMLError(
+                problem="tags (!) are not read", problem_mark=event.start_mark
+            )
         self.depth += 1
         if self.depth > _MAX_DEPTH:
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -51,7 +57,7 @@ def parse_yaml(text: str, source: object) -> Any:
         source: What an error calls it.
 
     Raises:
-        ConfigError: Not YAML, a key twice, an alias, or too large.
+        ConfigError: Not YAML, a key twice, an alias, a tag, or too large.
     """
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{source} has {len(text)} characters; at most {MAX_BYTES} are read")
@@ -76,7 +82,7 @@ def read_yaml(path: str | Path, source: object = "") -> Any:
     if path.is_dir():
         raise ConfigError(f"{source} is a folder; a .yaml file is expected")
     if not path.is_file():
-        raise ConfigError(f"{source} does not exist")
+        raise ConfigError(f"{source} {why_no_file(path)}")
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(f"{source} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
     try:

@@ -40,6 +40,13 @@ case $4 in
 esac
 read -r -a extra <<<"${EXTRA_ARGS:-}"
 
+# The document has them in either order: checkpoint first for Ascend's evaluation, data elsewhere.
+if [[ $kind-$target == eval-Ascend ]]; then
+  if meant=$(swapped "$2" "$1" "$name" checkpoint "$2" "$1" "$3" "$4"); then usage "$meant"; fi
+elif meant=$(swapped "$1" "$2" "$name" data "$2" "$1" "$3" "$4"); then
+  usage "$meant"
+fi
+
 number() { [[ $2 =~ ^[0-9]+$ ]] || usage "$1 must be a number, got $2"; }
 
 # Output goes to the log and to the terminal; the exit code is the job's.
@@ -101,11 +108,7 @@ print(sum(len(s["device"]) for s in json.load(open(sys.argv[1]))["server_list"])
     ;;
   eval)
     number DEVICE_ID "$3"
-    # The document has the two in either order: checkpoint first for Ascend, data first for GPU.
-    if [[ $target == Ascend ]]; then ckpt=$1 data=$2 first=checkpoint; else data=$1 ckpt=$2 first=data; fi
-    if [[ -f $data && -d $ckpt/veri ]]; then
-      usage "$data is a file and $ckpt a data folder; did you mean: bash scripts/$name $2 $1 $3 $4 ($first first here)"
-    fi
+    if [[ $target == Ascend ]]; then ckpt=$1 data=$2; else data=$1 ckpt=$2; fi
     out=()
     if [[ -n ${RUN_DIR:-} ]]; then out=(--out "$RUN_DIR"); fi
     logged "eval_$lower.log" "$PYTHON" "$REPOSITORY/scripts/eval.py" --ckpt_path "$ckpt" \

@@ -28,8 +28,8 @@ case $5 in
   n) maps=(--heatmapaware False --segmentaware False) ;;
   *) usage "HEATMAP_SEGMENT must be h, s, hs or n, got $5" ;;
 esac
-if [[ -f $2 && -d $3/veri ]]; then
-  usage "$2 is a file and $3 a data folder; did you mean: bash scripts/run_onnx_eval_$lower.sh $3 $2 $4 $5 (data first here)"
+if meant=$(swapped "$2" "$3" "run_onnx_eval_$lower.sh" data "$3" "$2" "$4" "$5"); then
+  usage "$meant"
 fi
 read -r -a extra <<<"${EXTRA_ARGS:-}"
 if [[ -n ${RUN_DIR:-} ]]; then extra+=(--out "$RUN_DIR"); fi

@@ -18,19 +18,25 @@ Example: bash scripts/run_infer_310.sh ./MultiTask_export_segment.mindir ./data/
 Everything is written to ./infer_310 (MTN_INFER_DIR=DIR: elsewhere); MTN_INFER_BATCH=N: images a
 prediction, default 1; LITE_HOME=DIR: your own MindSpore Lite.
 TEXT
+  echo "error: $1" >&2
+  exit 2
 }
 
 case $# in
   7) device_id=$5 heatmap=$6 segment=$7 ;;
   6) device_id=0 heatmap=$5 segment=$6 ;;
-  *) usage; exit 2 ;;
+  *) usage "expected 7 arguments, or 6 without DEVICE_ID, got $#" ;;
 esac
 model=$1 dataset=$2 preprocess=$3 device=$4
 batch=${MTN_INFER_BATCH:-1}
-if [[ ! $preprocess =~ ^[yn]$ || ! $heatmap =~ ^[yn]$ || ! $segment =~ ^[yn]$ ||
-  ! $device =~ ^(Ascend|CPU)$ || ! $device_id =~ ^[0-9]+$ || ! $batch =~ ^[1-9][0-9]*$ ]]; then
-  usage
-  exit 2
+[[ $preprocess =~ ^[yn]$ ]] || usage "NEED_PREPROCESS must be y or n, got '$preprocess'"
+[[ $device =~ ^(Ascend|CPU)$ ]] || usage "DEVICE_TARGET must be Ascend or CPU, got '$device'"
+[[ $device_id =~ ^[0-9]+$ ]] || usage "DEVICE_ID must be a number, got '$device_id'"
+[[ $heatmap =~ ^[yn]$ ]] || usage "NEED_HEATMAP must be y or n, got '$heatmap'"
+[[ $segment =~ ^[yn]$ ]] || usage "NEED_SEGMENT must be y or n, got '$segment'"
+[[ $batch =~ ^[1-9][0-9]*$ ]] || usage "MTN_INFER_BATCH must be a number from 1 on, got '$batch'"
+if meant=$(swapped "$dataset" "$model" run_infer_310.sh model "$2" "$1" "${@:3}"); then
+  usage "$meant"
 fi
 truth() { if [[ $1 == y ]]; then echo True; else echo False; fi; }
 

@@ -21,6 +21,7 @@ TEXT
 
 [[ $# -eq 3 ]] || usage "expected 3 arguments, got $#"
 [[ $3 =~ ^[0-9]+$ ]] || usage "DEVICE_ID must be a number, got $3"
+if meant=$(swapped "$1" "$2" "$script" data "$2" "$1" "$3"); then usage "$meant"; fi
 root=$1
 # The document's example gives the veri folder, its text the folder above.
 if [[ ! -d $root/veri && $(basename "$root") == veri ]]; then root=$(dirname "$root"); fi

@@ -233,7 +233,7 @@ def test_a_run_knows_its_own_weights(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must hold a mapping of sections; got NoneType"),
+        ("", "must hold a mapping of sections; got nothing"),
         ("[1]", "must hold a mapping of sections; got list"),
         ("{: not, [valid", "cannot be read"),
         ("model: {image_size: 100}", "not the configuration of a `mtn train` run.*image_size"),

@@ -140,8 +140,7 @@ def run_train_pose(args: argparse.Namespace) -> int:
     for key in ("epochs", "seed"):
         if getattr(args, key) is not None:
             overrides[f"train.{key}"] = getattr(args, key)
-    overrides |= parse_overrides(args.set)
-    config = load_config(args.recipe, overrides, PoseConfig)
+    config = load_config(args.recipe, parse_overrides(args.set, overrides), PoseConfig)
     sets = _load_training(args)
     evaluation = _load_evaluation(args) if config.train.eval_every else None
 

@@ -82,7 +82,7 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
     ):
         if value is not None:
             overrides[key] = value
-    return load_config(args.recipe, overrides | parse_overrides(args.set))
+    return load_config(args.recipe, parse_overrides(args.set, overrides))
 
 
 def _share_or_file(text: str | None) -> float | str | None:

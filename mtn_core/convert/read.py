@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mtn_core.errors import CheckpointError, MissingFileError, MissingPackageError, first_offenders
+from mtn_core.files import why_no_file
 
 # Where training scripts put the weights when a file holds more than them.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -47,7 +48,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         if path.is_dir():
             raise CheckpointError(f"weight file {path} is a folder; give a file in it")
-        raise MissingFileError(f"weight file {path} does not exist")
+        raise MissingFileError(f"weight file {path} {why_no_file(path)}")
     readers = {".safetensors": _read_safetensors, ".ckpt": _read_mindspore}
     arrays = readers.get(path.suffix, _read_torch)(path)
     if not arrays:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.errors import CheckpointError
+from mtn_core.errors import CheckpointError, RunFolderError, first_line
 from mtn_core.files import atomic_path, write_text
 from mtn_core.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mtn_core.runs import RunFolder
@@ -22,10 +22,7 @@ class CsvLog:
         self.columns = list(columns)
         lines = [",".join(self.columns)]
         if keep_until_step and path.is_file():
-            with open(path, newline="", encoding="utf-8") as file:
-                # A killed process can leave half a line at the end.
-                rows = [r for r in csv.DictReader(file) if None not in r.values()]
-            kept = [r for r in rows if int(r["step"]) <= keep_until_step]
+            kept = [r for r in _read_rows(path) if int(r["step"]) <= keep_until_step]
             lines += [",".join(row.get(c, "") for c in self.columns) for row in kept]
         write_text(path, "\n".join(lines) + "\n")
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
@@ -40,6 +37,21 @@ class CsvLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            # A killed process can leave half a line at the end.
+            rows = [r for r in csv.DictReader(file) if None not in r.values()]
+        for row in rows:
+            int(row["step"])
+    except (ValueError, KeyError, csv.Error) as error:
+        raise RunFolderError(
+            f"{path} is not the log of a training ({first_line(error)}); move it away, and the log "
+            "begins anew where the training goes on"
+        ) from error
+    return rows
 
 
 class CheckpointKeeper:

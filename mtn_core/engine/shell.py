@@ -8,6 +8,7 @@ from mtn_core.config import Schema
 from mtn_core.device import Device
 from mtn_core.engine.task import TrainTask
 from mtn_core.engine.train import Progress, TrainingLoop
+from mtn_core.errors import ConfigError
 from mtn_core.pixel_limit import limited_pixels
 from mtn_core.provenance import describe_environment
 from mtn_core.runs import RunFolder
@@ -45,10 +46,15 @@ def train_into_run(
         on_epoch: Called with the epoch's number after its log and checkpoint are written.
 
     Raises:
+        ConfigError: Both ``resume`` and ``overwrite``, or another configuration than the run's.
         RunFolderError: ``out`` holds a run, or has none to resume.
         CheckpointError: ``resume`` without a checkpoint that fits.
         TrainingDivergedError: See :class:`mtn_core.engine.train.TrainingLoop`.
     """
+    if resume and overwrite:
+        raise ConfigError(
+            f"--resume goes on with the run in {out}, --overwrite would replace it; give one"
+        )
     run = RunFolder(out)
     starts = device.is_main and not resume
     if resume:

@@ -273,12 +273,22 @@ class TrainStep:
         """Restore what :meth:`state` gave.
 
         Raises:
-            CheckpointError: A value is missing.
+            CheckpointError: A value is missing, or not finite.
         """
         missing = sorted(self.state().keys() - values.keys())
         if missing:
             raise CheckpointError(
                 f"the training state lacks {first_offenders(missing)}: it is of another optimiser"
+            )
+        broken = [
+            name
+            for name, value in sorted(values.items())
+            if value.dtype.kind == "f" and not np.isfinite(value).all()
+        ]
+        if broken:
+            raise CheckpointError(
+                f"the training state is nan or infinite: {first_offenders(broken)}; did the "
+                "training diverge? Resume from an earlier checkpoint"
             )
         for parameter in self._optimizer_parameters():
             parameter.set_data(ms.Tensor(values[f"optimizer.{parameter.name}"]))

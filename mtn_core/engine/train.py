@@ -17,7 +17,7 @@ from mtn_core.engine.optim import learning_rates
 from mtn_core.engine.step import StepResult, TrainStep
 from mtn_core.engine.task import Batch, Score, TrainTask
 from mtn_core.errors import CheckpointError, TrainingDivergedError
-from mtn_core.models.checkpoint import load_weights, network_weights
+from mtn_core.models.checkpoint import Facts, load_weights, network_weights
 from mtn_core.progress import progress_bar
 from mtn_core.runs import RunFolder, config_sha256
 
@@ -88,7 +88,7 @@ class TrainingLoop:
 
         Raises:
             TrainingDivergedError: The loss is not finite; ``diagnosis.json`` says where.
-            KeyboardInterrupt: After SIGINT or SIGTERM; the state was saved.
+            KeyboardInterrupt: After SIGINT, SIGTERM or SIGHUP; the state was saved.
             CheckpointError: ``resume`` without a checkpoint that fits.
         """
         if resume:
@@ -239,6 +239,10 @@ class TrainingLoop:
         for problem in problems:
             logger.warning("%s; resuming from %s instead", problem, checkpoint.path.name)
         facts = checkpoint.facts
+        if facts.kind != self.task.kind:
+            raise CheckpointError(
+                f"{checkpoint.path} holds another network: {facts.kind!r}, not {self.task.kind!r}"
+            )
         if facts.config_sha256 != config_sha256(self.config):
             raise CheckpointError(
                 f"{checkpoint.path} was trained with another configuration; resume with the same "
@@ -256,14 +260,29 @@ class TrainingLoop:
                 f"{checkpoint.path} was trained on other data: the {', the '.join(changed)} of the "
                 "training split changed since; bring the old labels back, or start a new run"
             )
+        if not self._is_possible(facts):
+            raise CheckpointError(
+                f"{checkpoint.path} contradicts itself: step {facts.step} after {facts.epoch} "
+                f"epochs of {self.steps_per_epoch} steps and {facts.step_in_epoch} more"
+            )
         load_weights(self.task.network, checkpoint.raw_weights, checkpoint.path)
         self.train_step.load_state(checkpoint.state)
         names = [field.name for field in dataclasses.fields(Progress)]
         self.progress = Progress(**{name: getattr(facts, name) for name in names})
         logger.info("resuming after epoch %d, step %d", self.progress.epoch, self.progress.step)
 
+    def _is_possible(self, position: Facts) -> bool:
+        return (
+            position.epoch is not None
+            and position.epoch <= self.config.train.epochs
+            and position.step_in_epoch < self.steps_per_epoch
+            and position.step == position.epoch * self.steps_per_epoch + position.step_in_epoch
+        )
+
     def _open_logs(self) -> None:
         step = self.progress.step
+        if step and not self.folder.train_log.exists():
+            logger.warning("%s is gone; it begins anew at step %d", self.folder.train_log, step + 1)
         columns = (*_LOG_COLUMNS, *self.task.part_names, *_SPEED_COLUMNS)
         self.logs.append(CsvLog(self.folder.train_log, columns, keep_until_step=step))
         metrics = ("epoch", "step", "score", "seconds", *self.task.metric_names)
@@ -278,7 +297,12 @@ class TrainingLoop:
                 raise KeyboardInterrupt
             self.stopped_by = number
 
-        handled = (signal.SIGINT, signal.SIGTERM)
+        # What is ignored stays so: under nohup, and in a script's background job.
+        handled = [
+            number
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN
+        ]
         try:
             previous = {number: signal.signal(number, remember) for number in handled}
         except ValueError:  # not the main thread, such as in a notebook's executor

@@ -1,13 +1,12 @@
 """The folder of an export: the formats, and files that appear together or not at all."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mtn_core.device import Device
 from mtn_core.errors import ConfigError, DeviceError, RunFolderError
-from mtn_core.files import explain_full_disk
+from mtn_core.files import explain_full_disk, hidden_folder, move_together, recover_folder
 from mtn_core.predict.model_json import MODEL_JSON
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
@@ -38,7 +37,8 @@ def check_formats(formats: Sequence[str], device: Device) -> None:
 def export_folder(out: str | Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a hidden folder; its files move into ``out`` when the block succeeds, together.
 
-    ``model.json`` comes last: where it is, the rest is complete.
+    ``model.json`` comes last: where it is, the rest is complete. Of two exports into one folder at
+    the same time the later one is refused, or, with ``overwrite``, replaces the earlier one.
 
     Args:
         out: Folder for the files.
@@ -48,23 +48,27 @@ def export_folder(out: str | Path, *, overwrite: bool) -> Iterator[Path]:
         RunFolderError: ``out`` holds an export, or is a file.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise RunFolderError(f"{out} is a file; give a folder for the exported files")
-    if (out / MODEL_JSON).exists() and not overwrite:
-        raise RunFolderError(
-            f"{out} already holds an export; choose another folder or give --overwrite"
-        )
+    if not out.is_dir() and (out.exists() or out.is_symlink()):
+        what = "is a file" if out.exists() else "is a link that leads nowhere"
+        raise RunFolderError(f"{out} {what}; give a folder for the exported files")
+
+    def check() -> None:
+        if spec.exists() and not overwrite:
+            raise RunFolderError(
+                f"{out} already holds an export; choose another folder or give --overwrite"
+            )
+
     made = not out.exists()
-    work = out / ".unfinished"
-    shutil.rmtree(work, ignore_errors=True)
+    spec = out / MODEL_JSON
     try:
         with explain_full_disk(out):
-            work.mkdir(parents=True)
-            yield work
-            for path in sorted(work.iterdir(), key=lambda p: p.name == MODEL_JSON):
-                path.replace(out / path.name)
+            recover_folder(spec)
+            check()
+            out.mkdir(parents=True, exist_ok=True)
+            with hidden_folder(spec) as work:
+                yield work
+                move_together(work, spec, check)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
         if made:
             with contextlib.suppress(OSError):
                 out.rmdir()  # only where it is empty

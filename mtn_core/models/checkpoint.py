@@ -5,9 +5,11 @@ else a training needs stands behind a prefix: ``optimizer.``, ``ema.``, ``scaler
 (kind, model configuration, training ids, position) is stored as bytes under ``mtn.meta``.
 """
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,7 +19,7 @@ import numpy as np
 from mindspore import nn
 from pydantic import BaseModel, ConfigDict, Field
 
-from mtn_core.config import ModelConfig, Section, validate
+from mtn_core.config import MAX_SEED, ModelConfig, Section, validate
 from mtn_core.errors import (
     CheckpointError,
     ConfigError,
@@ -25,7 +27,7 @@ from mtn_core.errors import (
     first_line,
     first_offenders,
 )
-from mtn_core.files import atomic_path, sha256_of
+from mtn_core.files import atomic_path, sha256_of, why_no_file
 
 META_NAME = "mtn.meta"
 STATE_PREFIXES = ("optimizer.", "ema.", "scaler.")
@@ -63,7 +65,7 @@ class Facts(BaseModel):
     metric: Literal["euclidean", "cosine"] = "euclidean"
     recipe: str | None = None
     config_sha256: str | None = None
-    seed: int | None = None
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
     steps_per_epoch: int | None = None
     data: dict[str, str] | None = None
     epoch: int | None = Field(None, ge=0)
@@ -107,9 +109,9 @@ class Checkpoint:
         """
         config = self.read_model(MULTITASK, ModelConfig)
         pids = self.facts.pids
-        if pids is not None and len(pids) != config.num_ids:
+        if pids is not None and len(set(pids)) != config.num_ids:
             raise CheckpointError(
-                f"{self.path} contradicts itself: {len(pids)} training ids for a network of "
+                f"{self.path} contradicts itself: {len(set(pids))} training ids for a network of "
                 f"{config.num_ids} identity classes"
             )
         return config
@@ -168,17 +170,20 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if path.is_dir():
         raise CheckpointError(f"checkpoint {path} is a folder; give a .ckpt file in it")
     if not path.is_file():
-        raise MissingFileError(f"checkpoint {path} does not exist")
+        raise MissingFileError(f"checkpoint {path} {why_no_file(path)}")
     if path.suffix != ".ckpt":
         raise CheckpointError(
             f"{path} is not named .ckpt; a PyTorch or safetensors file goes through `mtn convert`"
         )
     try:
-        loaded = ms.load_checkpoint(str(path), crc_check=True)
+        with _silence():
+            loaded = ms.load_checkpoint(str(path), crc_check=True)
         values = {name: parameter.asnumpy() for name, parameter in loaded.items()}
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        # MindSpore's own words name a file prefix that nobody gave, or permissions.
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: cut short or damaged ({first_line(error)})"
+            f"{path} cannot be read as a checkpoint: it is cut short, damaged, or another kind of "
+            "file"
         ) from error
     if not values:
         raise CheckpointError(f"{path} holds no parameters")
@@ -190,6 +195,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     state = {name: values.pop(name) for name in list(values) if name.startswith(STATE_PREFIXES)}
     averaged = {n.removeprefix("ema."): v for n, v in state.items() if n.startswith("ema.")}
     return Checkpoint(path, {**values, **averaged}, values, state, meta, facts)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep MindSpore from printing what it raises, too."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _read_meta(data: np.ndarray, path: Path) -> dict[str, Any]:
@@ -232,24 +248,29 @@ def load_weights(network: nn.Cell, weights: Mapping[str, np.ndarray], source: ob
         if name in weights and tuple(parameters[name].shape) != weights[name].shape
     ]
     if missing or unexpected or reshaped:
-        lines = [f"{source} does not fit the network:"]
+        faults = []
         for title, names in (
             ("missing", missing),
             ("unexpected", unexpected),
             ("other shape", reshaped),
         ):
             if names:
-                lines.append(f"  {title}: {first_offenders(names)}")
-        lines.append(
-            "  check --heatmapaware, --segmentaware and the model section of the recipe; "
-            "weights of another network to start from go to --pre_ckpt_path"
+                faults.append(f"{title}: {first_offenders(names)}")
+        raise CheckpointError(
+            f"{source} does not fit the network: {'; '.join(faults)}. Check --heatmapaware, "
+            "--segmentaware and the model section of the recipe; weights of another network to "
+            "start from go to --pre_ckpt_path"
         )
-        raise CheckpointError("\n".join(lines))
     broken = [name for name in parameters if not np.isfinite(weights[name]).all()]
     if broken:
         raise CheckpointError(
             f"{source} has weights that are nan or infinite: {first_offenders(broken)}; did the "
             "training diverge?"
+        )
+    others = [name for name in parameters if weights[name].dtype.kind not in "fV"]  # V: bfloat16
+    if others:
+        raise CheckpointError(
+            f"{source} has weights that are no floating-point numbers: {first_offenders(others)}"
         )
     for name, parameter in parameters.items():
         parameter.set_data(ms.Tensor(weights[name], parameter.dtype))

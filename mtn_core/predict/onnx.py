@@ -23,7 +23,7 @@ from mtn_core.errors import (
     MissingPackageError,
     first_line,
 )
-from mtn_core.files import sha256_of
+from mtn_core.files import sha256_of, why_no_file
 from mtn_core.predict.backend import Outputs
 from mtn_core.predict.host_input import model_inputs
 from mtn_core.predict.model_json import (
@@ -181,7 +181,7 @@ def check_onnx_file(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a regular file; give the .onnx file of the export")
     if not path.is_file():
-        raise MissingFileError(f"ONNX file {path} does not exist; `mtn export` writes it")
+        raise MissingFileError(f"ONNX file {path} {why_no_file(path)}; `mtn export` writes it")
     if path.suffix != ".onnx":
         raise DataError(f"{path} is not named .onnx; give the .onnx file of the export")
     if not path.stat().st_size:

@@ -12,6 +12,7 @@ from mtn_core.runs import RunFolder
 
 _HEAD_BYTES = 65536
 _GENERATOR = b'<meta name="generator" content="mtn_core'
+_MODEL_SUFFIXES = (".ckpt", ".onnx", ".mindir", ".air", ".pth", ".safetensors")
 _LAST_LINE = re.compile(r" against \d+ gallery images of .*\(\w+ distance, ")
 
 
@@ -22,7 +23,7 @@ def check_output(path: Path, *, is_own: Callable[[Path], bool], overwrite: bool 
         path: File that is to be written.
         is_own: Whether a file is an earlier output of the same kind.
         overwrite: Whether any other file may be replaced, too; but never a file of a run, a label
-            file or an image.
+            file, a model or an image.
 
     Raises:
         RunFolderError: It may not be written.
@@ -56,8 +57,13 @@ def is_own_answer(path: Path) -> bool:
 
 
 def _what_it_is(path: Path) -> str:
-    if RunFolder(path.parent).config.is_file() and RunFolder.knows(path.name):
-        return "a file of a run"
+    place = path.absolute()
+    for parent in place.parents:
+        name = place.relative_to(parent).parts[0]
+        if RunFolder(parent).config.is_file() and RunFolder.knows(name):
+            return "a file of a run"
+    if path.suffix.lower() in _MODEL_SUFFIXES:
+        return "a model"
     if re.fullmatch(r"label_\w+\.csv", path.name):
         return "a label file"
     return "an image" if path.suffix.lower() in IMAGE_SUFFIXES else ""

@@ -49,6 +49,7 @@ def test_onnx_file_that_is_needed(tiny_export):
 def test_command_of_a_release_converter(tiny_export, tmp_path):
     writes = f'echo "$@" > "{tmp_path}/seen"; echo it > "${{3#--outputFile=}}.mindir"'
     converter = fake_converter(tmp_path, writes)
+    (tmp_path / "m.mindir").write_text("of before")
     convert_for_lite(tiny_export.path, tmp_path / "m.mindir", converter, batch=2)
     assert (tmp_path / "m.mindir").read_text() == "it\n"
     said = (tmp_path / "seen").read_text().strip()
@@ -67,8 +68,11 @@ def test_converter_that_fails(tiny_export, tmp_path):
     with pytest.raises(DataError, match=r"exit code 3\): no memory"):
         convert_for_lite(tiny_export.path, tmp_path / "m.mindir", converter)
     silent = fake_converter(tmp_path, "exit 0")
-    with pytest.raises(DataError, match="did not convert"):
+    (tmp_path / "m.mindir").write_text("of before")
+    with pytest.raises(DataError, match=r"did not convert .*\(exit code 0\): it said nothing"):
         convert_for_lite(tiny_export.path, tmp_path / "m.mindir", silent)
+    assert (tmp_path / "m.mindir").read_text() == "of before"
+    assert {path.name for path in tmp_path.iterdir()} == {"m.mindir", silent.name}
 
 
 def test_bad_arguments(tiny_export, tmp_path, capsys):
