@@ -136,4 +136,5 @@ def is_process_of_a_job(pid: int) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"run_module.py" in command and is_alive(pid)
+    # One that is about to end has given its command line back already.
+    return (not command or b"run_module.py" in command) and is_alive(pid)
