@@ -22,6 +22,9 @@ COMPARED = {
 }
 
 
+_BEFORE_NAMES = {"name": "VeRi"}  # results of before protocols had one
+
+
 class Result(Protocol):
     """The part of a ``RetrievalResult`` that is compared."""
 
@@ -46,11 +49,11 @@ def check_comparable(first: Result, second: Result, *, metric: bool = True) -> N
         DataError: Says what differs and what to do.
     """
     keys = [key for key in COMPARED if metric or key != "metric"]
-    different = [k for k in keys if first.protocol.get(k) != second.protocol.get(k)]
+    one, two = ({**_BEFORE_NAMES, **result.protocol} for result in (first, second))
+    different = [k for k in keys if one.get(k) != two.get(k)]
     if different:
         values = ", ".join(
-            f"{COMPARED[k]} ({_short(first.protocol.get(k))} and {_short(second.protocol.get(k))})"
-            for k in different
+            f"{COMPARED[k]} ({_short(one.get(k))} and {_short(two.get(k))})" for k in different
         )
         raise DataError(
             f"these results cannot be compared, they differ in {values}; evaluate both on the same "

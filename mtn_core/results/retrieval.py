@@ -272,7 +272,7 @@ class RetrievalResult:
             num_query_without_match=saved.num_query_without_match,
             num_gallery=saved.num_gallery,
             per_query=per_query,
-            protocol=saved.protocol.model_dump(),
+            protocol=saved.protocol.model_dump(exclude_unset=True),
             provenance={k: v for k, v in hashes.items() if v} | saved.provenance,
             draws=None if saved.draws is None else saved.draws.model_dump(),
             folder=run.path,
