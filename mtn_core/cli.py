@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import logging
 import signal
 import sys
@@ -59,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 failed, 130 interrupted; wrong usage leaves through ``SystemExit(2)``.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not all file names are text
     args = create_parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO,

@@ -17,7 +17,7 @@ from mtn_core.data.prepare.placing import (
     refuse_overlap,
 )
 from mtn_core.data.strict import StrictDecoder
-from mtn_core.errors import ConfigError, DataError, first_offenders
+from mtn_core.errors import ConfigError, DataError, first_line, first_offenders
 from mtn_core.files import atomic_folder, write_text
 from mtn_core.progress import progress_bar
 from mtn_core.vehicle import UNKNOWN
@@ -105,7 +105,7 @@ def prepare_folder(
         raise DataError(f"folder {images} does not exist")
     report = PrepareReport()
     if csv is not None:
-        table, bad = _by_csv(images, Path(csv))
+        table, bad = _by_csv(images, Path(csv), report)
     else:
         table, bad = _by_pattern(images, pattern or "")
     refuse_linked_sources(root, "--images", [images / name for name in table["name"]])
@@ -118,8 +118,9 @@ def prepare_folder(
     table = table[~table["name"].isin(bad)].reset_index(drop=True)
     if table.empty:
         raise DataError(f"no usable images in {images}")
-    table["pid"] = _number_ids(table["pid"])
+    table["pid"] = _number_ids(table["pid"], report)
     splits = _split(table, test_share, seed, report)
+    _note_oddities(table, splits, report)
     with atomic_folder(Path(root) / "veri", overwrite=overwrite) as temporary:
         table["new_name"] = [
             f"{row.pid:04d}_c{row.camid:03d}_{number:08d}_0{Path(row.name).suffix.lower()}"
@@ -180,7 +181,10 @@ def _by_pattern(images: Path, pattern: str) -> tuple[pd.DataFrame, dict[str, str
             bad[name] = "is not a regular file, or a link to nothing"
             continue
         match = regex.fullmatch(name)
-        if match:
+        if not name.isprintable() and not _is_text(name):
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            bad[shown] = "the name is not UTF-8 text; rename the file"
+        elif match:
             rows.append({"name": name, **match.groupdict()})
         else:
             bad[name] = f"does not match {pattern!r}"
@@ -193,14 +197,26 @@ def _by_pattern(images: Path, pattern: str) -> tuple[pd.DataFrame, dict[str, str
     return _complete(pd.DataFrame(rows)), bad
 
 
-def _by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
+def _is_text(name: str) -> bool:
     try:
-        table = pd.read_csv(path, dtype={"name": str, "pid": str, "split": str})
+        name.encode("utf-8")
+    except UnicodeEncodeError:  # a file name of bytes that are none
+        return False
+    return True
+
+
+def _by_csv(images: Path, path: Path, report: PrepareReport) -> tuple[pd.DataFrame, dict[str, str]]:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist, or is no regular file")
+    try:
+        # Without a header, or of two columns of one name the second would be renamed in silence.
+        rows = pd.read_csv(path, dtype=str, header=None, encoding="utf-8-sig")
     except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a CSV ({error})") from error
-    table.columns = [str(c).strip() for c in table.columns]
+        raise DataError(f"{path} cannot be read as a CSV ({first_line(error)})") from error
+    columns = [str(column).strip() for column in rows.iloc[0]]
+    if len(set(columns)) < len(columns):
+        raise DataError(f"{path} has a column twice: {columns}")
+    table = rows.iloc[1:].set_axis(columns, axis=1).reset_index(drop=True)
     missing = {"name", "pid"} - set(table.columns)
     if missing:
         raise DataError(
@@ -210,6 +226,10 @@ def _by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     if table[["name", "pid"]].isna().any().any():
         rows = np.flatnonzero(table[["name", "pid"]].isna().any(axis=1)) + 2
         raise DataError(f"{path}: empty name or pid in lines {first_offenders(rows.tolist())}")
+    unused = [column for column in columns if column not in ("name", *_FIELDS)]
+    if unused:
+        report.notes.append(f"columns of {path.name} that are not used: {', '.join(unused)}")
+    table["name"] = [Path(name).as_posix() for name in table["name"]]  # ./a is a
     twice = table.loc[table["name"].duplicated(), "name"].tolist()
     if twice:
         raise DataError(f"{path}: names stand there twice: {first_offenders(twice)}")
@@ -261,10 +281,16 @@ def _unreadable(images: Path, table: pd.DataFrame, progress: bool) -> dict[str, 
     return {p.path.relative_to(images).as_posix(): p.what for p in problems}
 
 
-def _number_ids(pids: pd.Series) -> pd.Series:
+def _number_ids(pids: pd.Series, report: PrepareReport) -> pd.Series:
     """Numbers stay as they are; names are numbered from 1 in sorted order."""
     texts = pids.astype(str)
-    if texts.str.fullmatch(r"\d+").all():
+    are_numbers = texts.str.fullmatch(r"[0-9]+")
+    if are_numbers.any() and not are_numbers.all():
+        names = sorted(set(texts[~are_numbers]))
+        report.notes.append(
+            f"some pid are numbers, but not {first_offenders(names)}: all were numbered anew"
+        )
+    if are_numbers.all():
         beyond = [text for text in texts if len(text) > 20 or int(text) >= ID_LIMIT]
         if beyond:
             raise DataError(f"pid must be below {ID_LIMIT}: {first_offenders(beyond)}")
@@ -303,6 +329,21 @@ def _split(
         gallery += [row for row in by_id[pid].tolist() if row not in alone]
     train = np.flatnonzero(~table["pid"].isin(chosen))
     return {"train": train, "query": np.array(sorted(query), int), "test": np.array(gallery, int)}
+
+
+def _note_oddities(
+    table: pd.DataFrame, splits: dict[str, np.ndarray], report: PrepareReport
+) -> None:
+    report.notes += [
+        f"the split {split} is empty" for split, rows in splits.items() if not len(rows)
+    ]
+    ids = {split: set(table["pid"].iloc[rows]) for split, rows in splits.items()}
+    leaked = sorted(ids["train"] & (ids["query"] | ids["test"]))
+    if leaked:
+        report.notes.append(
+            f"{len(leaked)} vehicles are trained on and tested with: {first_offenders(leaked)}; "
+            "results would be too good"
+        )
 
 
 def _queries(table: pd.DataFrame, rows: np.ndarray) -> list[int]:

@@ -126,6 +126,11 @@ def prepare_veri(
     images: dict[str, list[str]] = {}
     if source is not None:
         tables, images = _match_images(source, tables, report)
+        if not any(images.values()):
+            raise DataError(
+                f"none of the {len(report.imageless)} labels has its image in {source}, such as "
+                f"{first_offenders(report.imageless, 1)}"
+            )
         named = [source / f"image_{split}" / name for split in images for name in images[split]]
         refuse_linked_sources(root, "--download", named)
     for split, (frame, keypoints) in tables.items():
@@ -135,8 +140,9 @@ def prepare_veri(
     report.deviations = _deviations(tables)
     if report.deviations and not partial:
         raise DataError(
-            f"not the official VeRi: {first_offenders(report.deviations)}\n{report.to_text(5)}"
-            "Nothing was written; --partial accepts it"
+            f"not the official VeRi: {first_offenders(report.deviations, 12)}; "
+            f"{len(report.unlabelled)} images without a label, {len(report.imageless)} labels "
+            "without an image. Nothing was written; --partial accepts it"
         )
     with atomic_folder(Path(root) / "veri", overwrite=overwrite) as temporary:
         for split, (frame, keypoints) in tables.items():
