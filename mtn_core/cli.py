@@ -75,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 failed, 130 interrupted; wrong usage leaves through ``SystemExit(2)``.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Not all file names are text, and one must not end work that is done.
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # The doctor's patients, NumPy among them, need not be well for it to be called.
@@ -93,8 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     guard_onednn(device_target)
     if not _leaves_mindspore_alone(args):
         use_cuda(device_target)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name must not end work that is done
     try:
         with _interruptible():
             code = args.run(args) or 0

@@ -13,10 +13,7 @@ from mtn_core.errors import ConfigError
 
 MAX_PIXELS = 50_000_000
 HIGHEST_LIMIT = 2**30  # OpenCV decodes no more
-HOW_TO_RAISE = (
-    "raise data.max_pixels (--set data.max_pixels=NUMBER, or MTN_MAX_PIXELS=NUMBER in the "
-    "environment of a command without --set)"
-)
+HOW_TO_RAISE = "raise data.max_pixels (or the variable MTN_MAX_PIXELS)"
 _VARIABLE = "MTN_MAX_PIXELS"
 
 

@@ -193,7 +193,8 @@ def _check_images(
     root: str | Path, split: str, labels: Labels, report: CheckReport, decoder: StrictDecoder | None
 ) -> None:
     folder, names = split_folder(root, "image", split), labels.frame["name"].tolist()
-    report.problems += find_missing_images(folder, names)
+    missing = find_missing_images(folder, names)
+    report.problems += missing
     if not folder.is_dir():
         return
     listed = list_names(folder)
@@ -204,7 +205,10 @@ def _check_images(
         )
     if decoder is None:
         return
-    broken, turned = decoder.find_broken_images(folder / n for n in names if n in listed)
+    absent = {problem.path for problem in missing}
+    broken, turned = decoder.find_broken_images(
+        path for path in (folder / name for name in names) if path not in absent
+    )
     report.problems += broken
     report.problems += find_turned_problems(turned, labels, split_folder(root, "heatmap", split))
     if turned:

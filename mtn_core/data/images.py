@@ -54,7 +54,7 @@ def read_bytes(path: str | Path) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
     if not data:
         raise DataError(f"{path} is empty (0 bytes)")
     return data

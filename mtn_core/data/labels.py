@@ -9,6 +9,7 @@ import csv
 import io
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def read_labels(path: str | Path) -> Labels:
         if not np.isnan(values[i]).all():  # otherwise reported as not numeric
             problems.append((rows[i][0], "a value is nan or infinite, or too large for float32"))
     for i in np.flatnonzero(good):
-        problem = _ids_problem(values[i])
+        problem = ids_problem(values[i])
         if problem:
             good[i] = False
             problems.append((rows[i][0], problem))
@@ -159,18 +160,24 @@ def write_labels(path: str | Path, frame: pd.DataFrame, keypoints: np.ndarray) -
         keypoints: ``(N, 36, 3)`` in pixels of the crop, written with three decimals.
 
     Raises:
-        DataError: A name is not usable, or the lengths differ.
+        DataError: A name or an id is not usable, or the lengths differ.
     """
     if keypoints.shape != (len(frame), NUM_KEYPOINTS, 3):
         raise DataError(
             f"keypoints must be (N, 36, 3) = ({len(frame)}, 36, 3); got {keypoints.shape}"
         )
     bad = [p for p in map(name_problem, frame["name"]) if p]
+    ids = frame[["pid", "color_id", "type_id"]].to_numpy(np.float64)
+    bad += [
+        f"{name}: {problem}"
+        for name, values in zip(frame["name"], ids, strict=True)
+        if (problem := ids_problem(values))
+    ]
     if bad:
         raise DataError(f"cannot write {path}: {first_offenders(bad)}")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    flat = np.asarray(keypoints, np.float64).reshape(len(frame), -1)
+    flat = np.asarray(keypoints, np.float64).reshape(-1, 3 * NUM_KEYPOINTS)
     for row, values in zip(frame.itertuples(index=False), flat, strict=True):
         numbers = [f"{v:.3f}".rstrip("0").rstrip(".") if v else "0" for v in values]
         writer.writerow([row.name, int(row.pid), int(row.color_id), int(row.type_id), *numbers])
@@ -224,7 +231,8 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _ids_problem(values: np.ndarray) -> str | None:
+def ids_problem(values: Sequence[float] | np.ndarray) -> str | None:
+    """Why a vehicle id, a colour id and a type id cannot stand in a label file, or None."""
     names = ("vehicle id", "colour id", "type id")
     for value, what in zip(values[:3], names, strict=True):
         if value != int(value):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from mtn_core.data.images import refuse_irregular
 from mtn_core.data.layout import MAP_KINDS, MapKind, find_map_folder, map_file_names
 from mtn_core.data.split import Split
 from mtn_core.data.workers import num_workers_for
@@ -62,11 +63,23 @@ def raise_problems(problems: list[Problem]) -> None:
 
 
 def find_missing_images(folder: Path, names: list[str]) -> list[Problem]:
-    """Images that are not in a folder."""
+    """Images that are not in a folder, or are no files."""
     if not folder.is_dir():
         return [Problem(folder, "folder is missing")]
-    listed = list_names(folder)
-    return [Problem(folder / n, "image does not exist") for n in names if n not in listed]
+    with os.scandir(folder) as entries:
+        files = {entry.name for entry in entries if entry.is_file()}
+    absent = [folder / name for name in names if name not in files]
+    return [Problem(path, _why_absent(path)) for path in absent]
+
+
+def _why_absent(path: Path) -> str:
+    if not path.exists():
+        return "link to nothing" if path.is_symlink() else "image does not exist"
+    try:
+        refuse_irregular(path)
+    except DataError as error:
+        return str(error).removeprefix(f"{path} ")
+    return "image was not there a moment ago"
 
 
 def find_missing_maps(folder: Path, names: list[str], kind: MapKind) -> list[Problem]:

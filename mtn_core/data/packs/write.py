@@ -30,9 +30,10 @@ from mtn_core.data.packs.manifest import (
     pack_folder,
 )
 from mtn_core.data.packs.read import mindspore_cause
-from mtn_core.data.presence import check_needed_files
+from mtn_core.data.presence import check_needed_files, find_missing_images, raise_problems
 from mtn_core.data.source import read_maps
 from mtn_core.data.split import Split, load_split
+from mtn_core.data.strict import StrictDecoder
 from mtn_core.data.transforms import enlarge_maps
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError
@@ -72,13 +73,19 @@ def pack_dataset(
 
     Raises:
         RunFolderError: A pack is there and ``overwrite`` is false.
-        DataError: A file is missing or cannot be decoded, or the disk is full.
+        DataError: A file is missing or damaged, or the disk is full.
     """
     loaded = [load_split(root, name) for name in splits]
     for split in loaded:
         folder = pack_folder(root, split.name)
         if folder.exists() and not overwrite:
             raise RunFolderError(f"pack {folder} exists; add --overwrite to make it anew")
+    with StrictDecoder() as decoder:  # what is damaged is not sealed into a pack
+        for split in loaded:
+            raise_problems(
+                find_missing_images(split.folder("image"), split.frame["name"].tolist())
+                or decoder.find_broken_images(split.image_path(r) for r in range(len(split)))[0]
+            )
     return {
         split.name: pack_split(split, rows_per_shard=rows_per_shard, progress=progress)
         for split in loaded

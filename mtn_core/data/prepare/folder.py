@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mtn_core.data.layout import SPLITS
 from mtn_core.data.prepare.boxes import cut_boxes, read_boxes
 from mtn_core.data.prepare.naming import number_names, splits_of
 from mtn_core.data.prepare.placing import (
@@ -102,6 +103,7 @@ def prepare_folder(
         "skip_bad": skip_bad,
         "overwrite": overwrite,
         "progress": progress,
+        "notes": [],
     }
     images = Path(images)
     if not images.is_dir():
@@ -113,7 +115,7 @@ def prepare_folder(
             table, bad = cut_boxes(drawn, images, Path(folder), margin=margin, progress=progress)
             return _finish(Path(folder), root, table, bad, copy=True, **options)
     if csv is not None:
-        table, bad = rows_by_csv(images, Path(csv))
+        table, bad, options["notes"] = rows_by_csv(images, Path(csv))
     elif regex is not None:
         table, bad = rows_by_name(images, check_regex(regex), regex)
     else:
@@ -129,6 +131,7 @@ def _finish(
     table: pd.DataFrame,
     bad: Mapping[str, str],
     *,
+    notes: list[str],
     junk_ids: Sequence[str],
     distractor_ids: Sequence[str],
     test_share: float,
@@ -144,18 +147,30 @@ def _finish(
         raise DataError(
             f"{first_offenders(left_out)}; --skip_bad leaves them out. Nothing was written"
         )
-    report = LayoutReport(left_out=left_out)
+    report = LayoutReport(left_out=left_out, notes=notes)
     table = table[~table["name"].isin(bad)].reset_index(drop=True)
     if table.empty:
         raise DataError(f"no usable images in {images}: {first_offenders(left_out)}")
     report.notes += number_names(table, junk_ids, distractor_ids)
     table = _split(table, test_share, seed, report)
+    _note_oddities(table, report)
     rows = table.rename(columns={"name": "source"}).to_dict("records")
     names = table[["pid_name", "camera_name"]].reset_index(drop=True)
     finished = table_of(rows).assign(**_renamed(table, names))
     write_layout(root, finished, images, report, copy=copy, overwrite=overwrite, progress=progress)
     report.notes.append(f"next: {_what_next(Path(root), report)}")
     return report
+
+
+def _note_oddities(table: pd.DataFrame, report: LayoutReport) -> None:
+    ids = {split: set(table.loc[table["split"] == split, "pid"]) for split in SPLITS}
+    report.notes += [f"the split {split} is empty" for split in SPLITS if not ids[split]]
+    leaked = sorted(ids["train"] & (ids["query"] | ids["test"]))
+    if leaked:
+        report.notes.append(
+            f"{len(leaked)} vehicles are trained on and tested with: {first_offenders(leaked)}; "
+            "results would be too good"
+        )
 
 
 def _renamed(table: pd.DataFrame, names: pd.DataFrame) -> dict[str, pd.Series]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mtn_core.data.labels import ID_LIMIT, LABEL_COLUMNS, camera_of, name_problem, read_labels
+from mtn_core.data.labels import LABEL_COLUMNS, camera_of, ids_problem, name_problem, read_labels
 from mtn_core.errors import DataError, first_offenders
 from mtn_core.vehicle import NUM_KEYPOINTS, UNKNOWN
 
@@ -138,9 +138,13 @@ def _parse(path: Path) -> ET.Element:
 
 
 def _frame(rows: list[tuple], path: Path) -> pd.DataFrame:
-    beyond = [row[0] for row in rows if max(map(abs, row[1:])) >= ID_LIMIT]
-    if beyond:
-        raise DataError(f"{path}: ids of {ID_LIMIT} and more: {first_offenders(beyond)}")
+    bad = [
+        f"{name}: {problem}"
+        for name, pid, _, color_id, type_id in rows
+        if (problem := ids_problem((pid, color_id, type_id)))
+    ]
+    if bad:
+        raise DataError(f"{path}: {first_offenders(bad)}")
     frame = pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
     twice = frame.loc[frame["name"].duplicated(), "name"].tolist()
     if twice:

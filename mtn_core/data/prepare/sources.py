@@ -84,7 +84,10 @@ def rows_by_name(
             bad[name] = "is not a regular file, or a link to nothing"
             continue
         match = regex.fullmatch(name)
-        if match:
+        if not _is_text(name):
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            bad[shown] = "the name is not UTF-8 text; rename the file"
+        elif match:
             rows.append({"name": name, **match.groupdict()})
         else:
             bad[name] = f"does not match {shown!r}"
@@ -97,14 +100,14 @@ def rows_by_name(
     return pd.DataFrame(rows), bad
 
 
-def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """What a CSV says: texts, as they stand there.
 
     Commas, semicolons, tabs and bars are understood, a byte-order mark and any line ends, too. An
     image with several rows, or several splits in its row (``query+test``), stands in each of them.
 
     Returns:
-        As :func:`rows_by_name`.
+        As :func:`rows_by_name`, and notes for a person.
 
     Raises:
         DataError: Not a table with the columns, or rows that cannot be meant.
@@ -147,11 +150,21 @@ def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str]]
     outside = [n for n in table["name"] if Path(n).is_absolute() or ".." in Path(n).parts]
     if outside:
         raise DataError(f"{path}: names leave the image folder: {first_offenders(outside)}")
+    unused = [column for column in table.columns if column not in ("name", *FIELDS)]
+    notes = [f"columns of {path.name} that are not used: {', '.join(unused)}"] if unused else []
     table = table[["name", *(c for c in FIELDS if c in table)]]
     _refuse_contradictions(table, path)
     names = table["name"].unique()
     bad = {n: f"does not exist in {images}" for n in names if not (images / n).is_file()}
-    return table, bad
+    return table, bad, notes
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:  # a file name of bytes that are none
+        return False
+    return True
 
 
 def with_reasons(bad: Mapping[str, str]) -> list[str]:

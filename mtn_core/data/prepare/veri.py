@@ -134,6 +134,11 @@ def prepare_veri(
     images: dict[str, list[str]] = {}
     if source is not None:
         tables, images = _match_images(source, tables, report)
+        if not any(images.values()):
+            raise DataError(
+                f"none of the {len(report.imageless)} labels has its image in {source}, such as "
+                f"{first_offenders(report.imageless, 1)}"
+            )
         named = [source / f"image_{split}" / name for split in images for name in images[split]]
         refuse_linked_sources(root, "--download", named)
     for split, (frame, keypoints) in tables.items():
@@ -143,8 +148,9 @@ def prepare_veri(
     report.deviations = _deviations(tables)
     if report.deviations and not partial:
         raise DataError(
-            f"not the official VeRi: {first_offenders(report.deviations)}\n{report.to_text(5)}"
-            "Nothing was written; --partial accepts it"
+            f"not the official VeRi: {first_offenders(report.deviations, 12)}; "
+            f"{len(report.unlabelled)} images without a label, {len(report.imageless)} labels "
+            "without an image. Nothing was written; --partial accepts it"
         )
     names = sorted({name for frame, _ in tables.values() for name in frame["name"]})
     table, count = orientation_table(known, names)
