@@ -408,6 +408,8 @@ def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
         key = _shorten(".".join(str(part) for part in item["loc"]))
         if item["type"] == "extra_forbidden":
             faults.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys(schema))}")
+        elif item["type"] == "missing":
+            faults.append(f"configuration key {key!r} is missing")
         else:
             faults.append(f"configuration key {key!r}: {_in_plain_words(item)}")
     shown = "; ".join(faults[:_SHOWN_FAULTS])
