@@ -205,8 +205,10 @@ def test_a_joined_split_joins_another(joined, tiny_root, tmp_path):
 
 def test_the_label_of_one_image_is_found(tiny_root, train, tmp_path):
     found = find_labelled(train.image_path(7))
-    assert_rows(found, train, [7])
     assert (found.root, found.name) == (tiny_root, "train")
+    assert found.frame.to_dict("records") == [train.frame.loc[7].to_dict()]
+    assert found.image_path(0) == train.image_path(7)
+    np.testing.assert_array_equal(found.keypoints, train.keypoints[[7]])
     gallery = load_split(tiny_root, "test")
     assert find_labelled(gallery.image_path(3)).name == "test"
     assert find_labelled(train.image_path(7).with_name("0999_c001_1_0.jpg")) is None
