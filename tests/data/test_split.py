@@ -1,6 +1,7 @@
 """Some rows of a split, several splits joined, and what is read of them."""
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from mtn_core.data.packs.write import pack_dataset
 from mtn_core.data.pipeline import EvalLoader, TrainLoader
 from mtn_core.data.presence import check_needed_files
 from mtn_core.data.source import FolderReader, open_source
-from mtn_core.data.split import Split, load_split, row_repeats
+from mtn_core.data.split import Split, find_labelled, load_split, row_repeats
 from mtn_core.errors import ConfigError, DataError
 
 MODEL = ModelConfig(image_size=64, heatmaps=True)
@@ -172,6 +173,7 @@ def test_only_the_files_of_taken_rows_are_demanded(train):
 
 def test_ids_never_collide(joined, two_roots):
     assert len(joined) == 36
+    assert (joined.root, joined.name) == (two_roots[0], "train")
     assert joined.frame["pid"].nunique() == 12
     first, second = (joined.frame.loc[joined.part_index[:, 0] == p, "pid"] for p in (0, 1))
     assert not set(first) & set(second)
@@ -199,6 +201,21 @@ def test_a_joined_split_joins_another(joined, tiny_root, tmp_path):
     assert all_three.frame["pid"].nunique() == 18
     assert all_three.part_index[[0, 18, 36]].tolist() == [[0, 0], [1, 0], [2, 0]]
     assert all_three.image_path(53) == third.image_path(17)
+
+
+def test_the_label_of_one_image_is_found(tiny_root, train, tmp_path):
+    found = find_labelled(train.image_path(7))
+    assert (found.root, found.name) == (tiny_root, "train")
+    assert found.frame.to_dict("records") == [train.frame.loc[7].to_dict()]
+    assert found.image_path(0) == train.image_path(7)
+    np.testing.assert_array_equal(found.keypoints, train.keypoints[[7]])
+    gallery = load_split(tiny_root, "test")
+    assert find_labelled(gallery.image_path(3)).name == "test"
+    assert find_labelled(train.image_path(7).with_name("0999_c001_1_0.jpg")) is None
+    assert find_labelled(tmp_path / "0001_c001_1_0.jpg") is None
+    assert find_labelled(Path("/0001_c001_1_0.jpg")) is None
+    (tiny_root / "veri" / "label_train.csv").write_text("damaged")
+    assert find_labelled(train.image_path(7)) is None
 
 
 def test_one_root_is_just_its_split(train):

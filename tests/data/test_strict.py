@@ -112,15 +112,23 @@ def test_the_symbol_of_the_code_of_zeros_alone():
     assert strict_worker._first_symbols(b"") == {}
 
 
-def coded(symbol=0x01, zeros=16, table=2, frame=0xC0, behind=b"", magic=b"\xff\xd8"):
+def segment(marker, body):
+    return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+def coded(symbol=0x01, zeros=16, table=2, frame=0xC0, lead=b"", behind=b"", magic=b"\xff\xd8"):
     """A JPEG's skeleton, whose only component uses the table of AC coefficients 2."""
-
-    def segment(marker, body):
-        return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
-
     tables = huffman_table(0x10 | table, symbol) + huffman_table(0x11, 0x05)
     scan = segment(0xDA, bytes([1, 1, 0x12, 0, 63, 0])) + b"\x5a" + bytes(zeros) + b"\x5a"
-    return magic + segment(frame, bytes(15)) + segment(0xC4, tables) + scan + behind + b"\xff\xd9"
+    return (
+        magic
+        + lead
+        + segment(frame, bytes(15))
+        + segment(0xC4, tables)
+        + scan
+        + behind
+        + b"\xff\xd9"
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,10 +147,33 @@ def coded(symbol=0x01, zeros=16, table=2, frame=0xC0, behind=b"", magic=b"\xff\x
         (coded(behind=b"\xff\xda"), False),  # a further scan
         (coded(magic=b"\xff\xd9"), False),
         (coded(zeros=0) + bytes(16), False),  # behind the picture
+        (coded(lead=segment(0xE1, bytes(300))), True),
+        (coded(lead=segment(0xE1, b"\xff\xd9")), True),  # the end of a thumbnail
+        (b"\xff\xd8" + segment(0xDA, bytes(2)) + bytes(16) + b"\xff\xd9", False),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else str(value),
 )
 def test_a_hole_is_a_run_of_zeros_that_stands_for_coefficients(data, hole):
     assert strict_worker._has_hole(data) == hole
+
+
+def test_only_what_the_jpeg_library_says_is_damage():
+    jpeg, png = coded(zeros=0), b"\x89PNG"
+    for data, said in ((jpeg, "[ WARN:0] a warning\n"), (jpeg, " \n\n"), (png, "Corrupt data\n")):
+        strict_worker._refuse_damage(data, "a.jpg", said)
+    with pytest.raises(DataError, match=r"a\.jpg is a damaged JPEG, .* lost \(Corrupt \[x\]\)"):
+        strict_worker._refuse_damage(jpeg, "a.jpg", "[ WARN:0] one\nCorrupt [x]\nmore\n")
+    with pytest.raises(DataError, match=r"lost \(C\[1\]\)"):
+        strict_worker._refuse_damage(jpeg, "a.jpg", "C[1]")
+
+
+def test_maps_have_the_size_of_maps(decoder, tmp_path):
+    for number in range(13):
+        cv2.imwrite(str(tmp_path / f"{number:02d}.jpg"), np.zeros((64, 64), np.uint8))
+    assert decoder.find_broken_maps([tmp_path], "segment") == []
+    cv2.imwrite(str(tmp_path / "12.jpg"), np.zeros((56, 64), np.uint8))
+    (problem,) = decoder.find_broken_maps([tmp_path], "segment")
+    assert str(problem) == f"{tmp_path / '12.jpg'}: is 64x56 pixels, expected 64x64"
 
 
 def test_a_flipped_bit_in_a_png_is_found(decoder, tmp_path):
