@@ -66,7 +66,7 @@ def test_converter_that_fails(tiny_export, tmp_path):
     with pytest.raises(DataError, match=r"did not convert .*\(exit code 0\): it said nothing"):
         convert_for_lite(tiny_export.path, tmp_path / "m.mindir", silent)
     assert (tmp_path / "m.mindir").read_text() == "of before"
-    assert {path.name for path in tmp_path.iterdir()} == {"m.mindir", silent.name}
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_bad_arguments(tiny_export, tmp_path, capsys):
