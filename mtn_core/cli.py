@@ -165,7 +165,7 @@ def _describe(error: Exception, command: str) -> str:
         what = first_line(error) if str(error) else "no more is to be had"
         text = f"not enough memory ({what}); take smaller batches or images, or another machine"
     elif str(error).startswith(_LOOP):
-        name = str(error).removeprefix(_LOOP)
+        name = str(error).removeprefix(_LOOP).strip("'\"")
         text = f"{name} is a link that leads to itself; remove it, or choose another place"
     else:
         text = _report_bug(error, command)
