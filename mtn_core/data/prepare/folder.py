@@ -212,7 +212,8 @@ def _by_csv(images: Path, path: Path, report: PrepareReport) -> tuple[pd.DataFra
         # Without a header, or of two columns of one name the second would be renamed in silence.
         rows = pd.read_csv(path, dtype=str, header=None, encoding="utf-8-sig")
     except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a CSV ({first_line(error)})") from error
+        what = first_line(error).removeprefix("Error tokenizing data. C error: ")
+        raise DataError(f"{path} cannot be read as a CSV ({what})") from error
     columns = [str(column).strip() for column in rows.iloc[0]]
     if len(set(columns)) < len(columns):
         raise DataError(f"{path} has a column twice: {columns}")
