@@ -124,7 +124,7 @@ def check_dataset(
             names = found.frame["name"].tolist()
             for kind, needed in zip(MAP_KINDS, (heatmaps, segments), strict=True):
                 folder = split_folder(root, kind, split)
-                if needed or (needed is None and folder.is_dir()):
+                if needed or (needed is None and folder.exists()):
                     report.problems += _check_maps(folder, names, kind, decoder if decode else None)
             if not report.problems:
                 _check_pack(root, split, report)

@@ -23,6 +23,7 @@ from mtn_core.vehicle import NUM_KEYPOINTS, UNKNOWN
 NUM_COLUMNS = 4 + 3 * NUM_KEYPOINTS
 LABEL_COLUMNS = ("name", "pid", "camid", "color_id", "type_id")
 ID_LIMIT = 2**31  # of vehicle ids, cameras, colours and types
+_LONGEST_NAME = 255
 _UNPRINTABLE = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
 _CAMERA = re.compile(r"(?:^|[_-])c(\d{3,})(?=[_.-]|$)")
 
@@ -59,6 +60,8 @@ def name_problem(name: str) -> str | None:
         return f"name {name!r} is empty or padded with blanks"
     if "/" in name or "\\" in name or ".." in name:
         return f"name {name!r} has a path in it; expected a plain file name"
+    if len(name.encode()) > _LONGEST_NAME:
+        return f"name {name[:40]!r}... is longer than {_LONGEST_NAME} bytes, which no file can be"
     camera = camera_of(name)
     if camera is None:
         return f"name {name!r} has no camera; expected _cNNN as in 0002_c002_00030600_0.jpg"

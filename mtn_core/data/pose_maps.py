@@ -238,15 +238,19 @@ def draw_pose(
     threads = num_workers_for(workers)
     sizes = [_image_sizes(split, threads) for split in loaded]
     folders = [split.folder(kind) for split in loaded for kind in ("heatmap", "segment")]
-    full = [str(f) for f in folders if f.is_dir() and any(f.iterdir())]
+    full = [str(f) for f in folders if f.is_symlink() or (f.exists() and not _is_empty(f))]
     if full and not overwrite:
         raise RunFolderError(
-            f"map folders already hold files: {first_offenders(full)}; "
+            f"map folders already hold files, or are something else: {first_offenders(full)}; "
             "add --overwrite to draw them anew"
         )
     for split, split_sizes in zip(loaded, sizes, strict=True):
         _draw_split(split, split_sizes, workers=threads, progress=progress)
     return {split.name: len(split) for split in loaded}
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _refuse_equal_stems(split: "Split") -> None:

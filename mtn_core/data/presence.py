@@ -65,7 +65,7 @@ def raise_problems(problems: list[Problem]) -> None:
 def find_missing_images(folder: Path, names: list[str]) -> list[Problem]:
     """Images that are not in a folder, or are no files."""
     if not folder.is_dir():
-        return [Problem(folder, "folder is missing")]
+        return [Problem(folder, "is no folder" if folder.exists() else "folder is missing")]
     with os.scandir(folder) as entries:
         files = {entry.name for entry in entries if entry.is_file()}
     absent = [folder / name for name in names if name not in files]
@@ -88,7 +88,9 @@ def find_missing_maps(folder: Path, names: list[str], kind: MapKind) -> list[Pro
         return [
             Problem(
                 folder,
-                f"folder is missing, but {kind}s are asked for; "
+                f"is no folder, but {kind}s lie in one; move it away"
+                if folder.exists()
+                else f"folder is missing, but {kind}s are asked for; "
                 "mtn draw-pose or mtn trans makes it",
             )
         ]

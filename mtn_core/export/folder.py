@@ -62,7 +62,7 @@ def export_folder(out: str | Path, *, overwrite: bool) -> Iterator[Path]:
     spec = out / MODEL_JSON
     try:
         with explain_full_disk(out):
-            recover_folder(spec)
+            recover_folder(spec.parent)
             check()
             out.mkdir(parents=True, exist_ok=True)
             with hidden_folder(spec) as work:

@@ -167,7 +167,7 @@ TRIALS = [
         f"report r/smoke --out x/{LONG}.html",
         r"^error: x/a{50,60}\.\.\.a+\.html: File name too long$",
     ),
-    Trial(427, "path of 5000 letters", f"{EVAL} x/{DEEP}", r"^error: .{140}: File name too long$"),
+    Trial(427, "path of 5000 letters", f"{EVAL} x/{DEEP}", r"^error: .{100,160}: File name too long$"),
     # Beside them: links, files and folders in the way.
     Trial(
         None,
@@ -187,7 +187,7 @@ TRIALS = [
         None,
         "data folder is a link to nowhere",
         "synth --root x/t",
-        "x/t is a link that leads nowhere; remove it",
+        "x/t is not a folder, so x/t/veri cannot be written",
         link("x/t", "nowhere"),
     ),
     Trial(
@@ -260,7 +260,7 @@ TRIALS = [
         "to-lite over its own source",
         f"to-lite --mindir_path {ONNX} --converter /bin/true "
         "--out r/smoke/export/MultiTask_export_segment.mindir",
-        r"MultiTask_export_segment\.mindir is a file of the export itself",
+        r"MultiTask_export_segment\.mindir is a file of the export that is converted",
         own_run,
     ),
     Trial(

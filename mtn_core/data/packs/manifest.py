@@ -3,15 +3,16 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mtn_core.data.layout import MapKind, find_map_folder, label_path
 from mtn_core.data.workers import num_workers_for
-from mtn_core.errors import DataError
+from mtn_core.errors import DataError, first_line
 from mtn_core.files import sha256_of, write_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PACK_VERSION = 2
 MANIFEST_NAME = "manifest.json"
+_SHARD_NAME = re.compile(r"shard-[0-9]+\.mindrecord")
 # Columns whose name ends so hold the maps enlarged for the random translation.
 ENLARGED_SUFFIX = "_enlarged"
 
@@ -75,18 +77,45 @@ class Manifest:
         Raises:
             DataError: The file is damaged.
         """
-        path = folder / MANIFEST_NAME
+        values = cls._read(folder / MANIFEST_NAME)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
             if values["version"] != PACK_VERSION:
                 return cls(int(values["version"]), "", "", 0, "", "", None, None, ())
             shards = tuple(Shard(**shard) for shard in values.pop("shards"))
-            return cls(**values, shards=shards)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            manifest = cls(**values, shards=shards)
+            sound = manifest._is_sound()
+        except (KeyError, TypeError, AttributeError, ValueError):
+            sound = False
+        if not sound:
+            raise DataError(_damaged(folder, "cannot be read (it does not describe a pack)"))
+        return manifest
+
+    @staticmethod
+    def _read(path: Path) -> Any:
+        if not path.is_file():  # a named pipe would be waited for
+            raise DataError(_damaged(path.parent, "cannot be read (no regular file)"))
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(
-                f"pack {folder} is damaged: {MANIFEST_NAME} cannot be read ({error}); "
-                "delete the folder or run mtn pack --overwrite"
+                _damaged(path.parent, f"cannot be read ({first_line(error)})")
             ) from error
+
+    def _is_sound(self) -> bool:
+        """Whether the shards can be what was written: names of files here, all rows, each once."""
+        names = [shard.name for shard in self.shards]
+        return (
+            all(_SHARD_NAME.fullmatch(name) for name in names)
+            and len(set(names)) == len(names) > 0
+            and sum(shard.rows for shard in self.shards) == self.rows
+        )
+
+
+def _damaged(folder: Path, how: str) -> str:
+    return (
+        f"pack {folder} is damaged: {MANIFEST_NAME} {how}; delete the folder or run "
+        "mtn pack --overwrite"
+    )
 
 
 def pack_folder(root: str | Path, split: str) -> Path:

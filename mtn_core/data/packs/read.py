@@ -166,7 +166,7 @@ def find_pack_problem(split: "Split") -> str | None:
     folder = pack_folder(split.root, split.name)
     manifest = _find_manifest(folder)
     if manifest is None:
-        return None
+        return f"it has no {MANIFEST_NAME}" if folder.exists() else None
     problem = _unusable(
         split,
         manifest,
@@ -179,7 +179,10 @@ def find_pack_problem(split: "Split") -> str | None:
 
 
 def _find_manifest(folder: Path) -> Manifest | None:
-    return Manifest.load(folder) if (folder / MANIFEST_NAME).is_file() else None
+    path = folder / MANIFEST_NAME
+    if not folder.is_dir() or not (path.exists() or path.is_symlink()):
+        return None
+    return Manifest.load(folder)
 
 
 def _unusable(split: "Split", manifest: Manifest, *, heatmaps: bool, segments: bool) -> str | None:
@@ -194,6 +197,8 @@ def _unusable(split: "Split", manifest: Manifest, *, heatmaps: bool, segments: b
     ):
         if needed and has is None:
             return f"it was made without {what}"
+    if manifest.split != split.name:
+        return f"it is that of the split {manifest.split}"
     if manifest.rows != len(split) or manifest.labels != labels_fingerprint(split):
         return "the label file changed since it was made"
     if manifest.images != image_fingerprint(split):

@@ -122,7 +122,8 @@ def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str],
             io.StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, engine="python"
         )
     except (ValueError, csv_module.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV ({first_line(error)})") from error
+        what = first_line(error).removeprefix("Error tokenizing data. C error: ")
+        raise DataError(f"{path} cannot be read as a CSV ({what})") from error
     header = [
         cell.strip().lower() for cell in next(csv_module.reader([first], delimiter=delimiter))
     ]
