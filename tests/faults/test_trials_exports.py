@@ -248,7 +248,10 @@ TRIALS = [
         file("x/f"),
     ),
     Trial(
-        None, "ONNX on Ascend", EVAL + f"{EXPORT}/{ONNX} --device_target Ascend", r"install\.sh ascend"
+        None,
+        "ONNX on Ascend",
+        EVAL + f"{EXPORT}/{ONNX} --device_target Ascend",
+        r"install\.sh ascend",
     ),
     Trial(
         None,
