@@ -167,7 +167,12 @@ TRIALS = [
         f"report r/smoke --out x/{LONG}.html",
         r"^error: x/a{50,60}\.\.\.a+\.html: File name too long$",
     ),
-    Trial(427, "path of 5000 letters", f"{EVAL} x/{DEEP}", r"^error: .{140}: File name too long$"),
+    Trial(
+        427,
+        "path of 5000 letters",
+        f"{EVAL} x/{DEEP}",
+        r"^error: x/b.{100,130}: File name too long$",
+    ),
     # Beside them: links, files and folders in the way.
     Trial(
         None,
