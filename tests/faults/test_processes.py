@@ -56,7 +56,7 @@ def test_an_interrupt_is_one_line_130_and_leaves_nothing(tmp_path, number):
 
 @pytest.mark.slow
 def test_an_interrupted_evaluation_leaves_the_run_as_it_was(smoke_root, tmp_path):
-    """MindSpore's runtime turns Ctrl-C into SIGTERM for its own process."""
+    """417; MindSpore's runtime turns Ctrl-C into SIGTERM for its own process."""
     run = tmp_path / "run"
     tiny = ["--recipe", "smoke", "--epochs", "1", "--set", "model.image_size=32"]
     assert main(["train", "--root", str(smoke_root), "--out", str(run), *tiny]) == 0

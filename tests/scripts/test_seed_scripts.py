@@ -84,21 +84,3 @@ def test_training_and_evaluation_on_cpu(tmp_path, smoke_root):
     again = run("run_single_train_cpu.sh", smoke_root, "none", 0, "s", cwd=tmp_path, RECIPE="smoke")
     assert again.returncode == 1
     assert "already holds a run" in again.stdout
-
-
-@pytest.mark.parametrize(
-    ("script", "right"),
-    [
-        ("run_eval_cpu.sh", "DATA best.ckpt 0 s (data first here)"),
-        ("run_eval_gpu.sh", "DATA best.ckpt 0 s (data first here)"),
-        ("run_eval_ascend.sh", "best.ckpt DATA 0 s (checkpoint first here)"),
-        ("run_onnx_eval_cpu.sh", "DATA best.ckpt 0 s (data first here)"),
-    ],
-)
-def test_arguments_in_the_other_order_are_told_apart(script, right, tmp_path, smoke_root):
-    (tmp_path / "best.ckpt").write_bytes(b"")
-    given = [smoke_root, "best.ckpt"] if "ascend" in script else ["best.ckpt", smoke_root]
-    done = run(script, *given, "0", "s", cwd=tmp_path)
-    assert done.returncode == 2
-    right = right.replace("DATA", str(smoke_root))
-    assert f"did you mean: bash scripts/{script} {right}" in done.stderr
