@@ -13,7 +13,7 @@ from mtn_core.errors import ConfigError
 
 MAX_PIXELS = 50_000_000
 HIGHEST_LIMIT = 2**30  # OpenCV decodes no more
-HOW_TO_RAISE = "raise data.max_pixels (or the variable MTN_MAX_PIXELS)"
+HOW_TO_RAISE = "raise data.max_pixels (MTN_MAX_PIXELS)"
 _VARIABLE = "MTN_MAX_PIXELS"
 
 

@@ -226,7 +226,7 @@ def _too_large(width: int, height: int) -> str | None:
     if width * height > max_pixels():
         known = (width, height) != _BEYOND_PILLOW
         pixels = f"{width}x{height} = {width * height}" if known else "over 178 million"
-        return f"has {pixels} pixels, more than {max_pixels()}; make it smaller, or {HOW_TO_RAISE}"
+        return f"has {pixels} pixels, more than {max_pixels()}; shrink it, or {HOW_TO_RAISE}"
     return None
 
 

@@ -67,9 +67,16 @@ def find_missing_images(folder: Path, names: list[str]) -> list[Problem]:
     if not folder.is_dir():
         return [Problem(folder, "is no folder" if folder.exists() else "folder is missing")]
     with os.scandir(folder) as entries:
-        files = {entry.name for entry in entries if entry.is_file()}
+        files = {entry.name for entry in entries if _is_file(entry)}
     absent = [folder / name for name in names if name not in files]
     return [Problem(path, _why_absent(path)) for path in absent]
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _why_absent(path: Path) -> str:

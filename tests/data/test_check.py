@@ -251,7 +251,7 @@ def test_the_pixel_limit_of_a_check(tiny_root, monkeypatch):
     monkeypatch.setenv("MTN_MAX_PIXELS", "8000")
     texts = [str(p) for p in check_dataset(tiny_root, splits=["query"]).problems]
     assert texts
-    assert all("more than 8000; make it smaller, or raise data.max_pixels (" in t for t in texts)
+    assert all("more than 8000; shrink it, or raise data.max_pixels (" in t for t in texts)
     monkeypatch.setenv("MTN_MAX_PIXELS", "all")
     with pytest.raises(ConfigError, match="MTN_MAX_PIXELS must be"):
         check_dataset(tiny_root)

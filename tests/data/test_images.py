@@ -209,7 +209,7 @@ def test_a_side_longer_than_the_decoder_takes(tmp_path):
 def test_what_pillow_finds_too_large_is_refused_by_us(tmp_path, picture, monkeypatch):
     path = save(tmp_path / "a.gif", picture)
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
-    for read, limit in ((read_image, "50000000; make it"), (open_image, "Pillow opens")):
+    for read, limit in ((read_image, "50000000; shrink it"), (open_image, "Pillow opens")):
         with pytest.raises(DataError, match=f"has over 178 million pixels, more than {limit}"):
             read(path)
 

@@ -254,5 +254,5 @@ def test_vehicles_that_are_trained_on_and_tested(
     assert main([*command.split(), "data.max_pixels=9", "--root", "d/leak", "--out", "x/r"]) == 1
     assert f"{expected}" in caplog.text and "are also in its training split" in caplog.text
     assert caplog.text.count("too good") == 1
-    assert "pixels, more than 9; make it smaller" in capfd.readouterr().err
+    assert "pixels, more than 9; shrink it" in capfd.readouterr().err
     assert not (workspace / "x/r").exists()
