@@ -118,6 +118,9 @@ def _number_ids(pids: pd.Series, notes: list[str]) -> dict[str, int]:
 def _number_cameras(cameras: pd.Series, notes: list[str]) -> dict[str, int]:
     unknown = {text for text in set(cameras) if text.lower() in _UNKNOWN}
     texts = sorted(set(cameras) - unknown)
+    negative = [text for text in texts if text.startswith("-") and _DIGITS.fullmatch(text[1:])]
+    if negative:
+        raise DataError(f"camid must be 0 or more, or -1 for unknown: {first_offenders(negative)}")
     matches = [_NUMBERED.fullmatch(text) for text in texts]
     prefixes = {m.group(1).lower() for m in matches if m}
     numbers = {t: int(m.group(2)) for t, m in zip(texts, matches, strict=True) if m}
