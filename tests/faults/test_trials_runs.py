@@ -67,7 +67,11 @@ def link(name, target):
 
 TRIALS = [
     Trial(
-        126, "more ids than there are", f"{OVER} --set data.ids_per_batch=1000", "24 or", own_run
+        126,
+        "more ids than there are",
+        f"{OVER} --set data.ids_per_batch=1000",
+        "24 or less",
+        own_run,
     ),
     Trial(
         127,
