@@ -14,6 +14,7 @@ from mtn_core.data.layout import (
     MapKind,
     find_map_folder,
     label_path,
+    present_splits,
     split_folder,
 )
 from mtn_core.data.leaks import find_shared_ids, find_shared_images
@@ -104,9 +105,9 @@ def check_dataset(
         report.problems.append(Problem(veri, "folder is missing; --root must hold veri/"))
         return report
     if splits is None:
-        absent = [s for s in SPLITS if not _begun(root, s)]
-        splits = [s for s in SPLITS if s not in absent] or SPLITS
-        if absent and len(absent) < len(SPLITS):
+        splits = present_splits(root) or SPLITS
+        absent = [s for s in SPLITS if s not in splits]
+        if absent:
             what = f"no {', '.join(absent)}: {_USE_WITHOUT[absent == ['train']]}"
             report.notes.append(Problem(veri, what))
     labels: dict[str, Labels] = {}
@@ -130,10 +131,6 @@ def check_dataset(
                 _check_pack(root, split, report)
     _check_across(root, labels, report)
     return report
-
-
-def _begun(root: str | Path, split: str) -> bool:
-    return label_path(root, split).exists() or split_folder(root, "image", split).exists()
 
 
 def _check_labels(root: str | Path, split: str, report: CheckReport) -> Labels | None:

@@ -7,16 +7,22 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.data.images import open_image
-from mtn_core.data.layout import SPLITS
+from mtn_core.data.layout import SPLITS, present_splits
 from mtn_core.data.split import Split, load_split
 from mtn_core.data.workers import num_workers_for
 from mtn_core.vehicle import color_name, type_name
 from mtn_core.viewpoint import estimate_azimuths, viewpoint_names
 
 
-def load_splits(root, names: Iterable[str] = SPLITS) -> dict[str, Split]:
-    """The splits of a data set by name; see :func:`mtn_core.data.split.load_split`."""
-    return {name: load_split(root, name) for name in names}
+def load_splits(root, names: Iterable[str] | None = None) -> dict[str, Split]:
+    """The splits of a data set by name; see :func:`mtn_core.data.split.load_split`.
+
+    Args:
+        root: The folder that holds ``veri/``.
+        names: By default those that are there; all three are demanded where none is.
+    """
+    wanted = (present_splits(root) or SPLITS) if names is None else names
+    return {name: load_split(root, name) for name in wanted}
 
 
 def summarise(splits: Mapping[str, Split]) -> pd.DataFrame:

@@ -22,6 +22,15 @@ def label_path(root: str | Path, split: str) -> Path:
     return Path(root) / "veri" / f"label_{split}.csv"
 
 
+def present_splits(root: str | Path) -> list[str]:
+    """The splits that a root has something of, in their order; a set may be for one use alone."""
+    return [
+        split
+        for split in SPLITS
+        if label_path(root, split).exists() or split_folder(root, "image", split).exists()
+    ]
+
+
 def find_map_folder(folder: Path, name: str) -> Path:
     """Map folder of an image: named by its full name, or by its stem as some tools do."""
     by_name = folder / name

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtn_core.data.layout import MAP_KINDS, label_path, split_folder
+from mtn_core.data.layout import MAP_KINDS, present_splits, split_folder
 from mtn_core.data.split import load_split
 
 _TRAINS, _SHOWS_RESULTS, _USES_KEYPOINTS = "03", "04", "07"
@@ -33,7 +33,7 @@ def examine_data(root: Path) -> Abilities:
     Raises:
         DataError: Labels of the training split that cannot be read.
     """
-    splits = {s for s in ("train", "query", "test") if label_path(root, s).is_file()}
+    splits = set(present_splits(root))
     train = load_split(root, "train") if "train" in splits else None
     has_test = {"query", "test"} <= splits
     overrides: dict[str, Any] = {}
