@@ -139,7 +139,7 @@ TRIALS = [
     Trial(None, "no shards in the manifest", CHECK, NO_MANIFEST, says(shards=[])),
     Trial(None, "a further key in the manifest", CHECK, NO_MANIFEST, says(further=1)),
     Trial(None, "a version that is none", CHECK, NO_MANIFEST, says(version="two")),
-    Trial(None, "a shard twice", CHECK, NO_MANIFEST, shard(times=2)),
+    Trial(None, "a shard twice", CHECK, NO_MANIFEST, shard(rows=28, times=2)),
     Trial(None, "a shard elsewhere", CHECK, NO_MANIFEST, shard(name="../pack_test/" + SHARD)),
     Trial(None, "a shard of the system", CHECK, NO_MANIFEST, shard(name="/dev/zero")),
     Trial(None, "a shard's name is a number", CHECK, NO_MANIFEST, shard(name=5)),
