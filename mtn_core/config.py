@@ -1,6 +1,7 @@
 """One strict, typed configuration: YAML recipes, `--set a.b=value`, the resolved file of a run."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -365,6 +366,9 @@ def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             lines.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys(schema))}")
+        elif item["type"] == "missing":
+            lines.append(f"configuration key {key!r} is missing")
         else:
-            lines.append(f"configuration key {key!r}: {item['msg']}; got {item['input']!r}")
+            got = reprlib.repr(item["input"])
+            lines.append(f"configuration key {key!r}: {item['msg']}; got {got}")
     return "\n".join(lines)

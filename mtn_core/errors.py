@@ -1,6 +1,7 @@
 """Errors that a user can mend; the command line prints them without a traceback."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class MtnError(Exception):
@@ -32,7 +33,13 @@ class MissingFileError(MtnError, FileNotFoundError):
 
 
 class DiskError(MtnError, OSError):
-    """A folder cannot be written to: full, read-only, or not allowed."""
+    """A folder cannot be written to: full, read-only, or not allowed.
+
+    Attributes:
+        place: The file or folder that the message names.
+    """
+
+    place: Path | None = None
 
 
 class MissingPackageError(MtnError, ImportError):

@@ -55,24 +55,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary file is removed and ``path`` is what it was before.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes private files; a result file has the permissions of any new file.
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DiskError(
-                f"cannot write {path}: {error.strerror}; what was there is unchanged. Free space, "
-                "or choose a folder on another disk"
-            ) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = None
+    with _parents(path):
+        try:
+            handle, name = tempfile.mkstemp(
+                prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+            )
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            # mkstemp makes private files; a result file has the permissions of any new file.
+            temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno in _FULL or (temporary is None and error.errno in _FORBIDDEN):
+                raise _disk_error(
+                    f"cannot write {path}: {error.strerror}; what was there is unchanged", path
+                ) from error
+            if temporary is None and error.strerror:
+                raise type(error)(error.errno, error.strerror, str(path)) from error
+            raise
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
 
 
 def remove_temporaries(folder: Path, name: str) -> None:
@@ -102,11 +107,24 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     path = Path(path)
     recover_folder(path)
     refuse_existing(path, overwrite=overwrite, remedy="folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _hidden_folder(path) as temporary:
+    with _parents(path), explain_full_disk(path), _hidden_folder(path) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _replace_folder(temporary, path)
+
+
+@contextlib.contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders above ``path``; where the block raises, those made for nothing go."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -205,19 +223,40 @@ def sha256_of(path: str | Path) -> str:
 def explain_full_disk(folder: str | Path) -> Iterator[None]:
     """Name the folder when writing into it fails for want of space or permission.
 
+    An error that names another place, outside of the folder, is left as it is.
+
     Raises:
         DiskError: In place of the bare OSError, or of one that names a file below a temporary name.
     """
+    folder = Path(folder)
     try:
         yield
     except OSError as failed:
         error = failed.__cause__ if isinstance(failed, DiskError) else failed
-        if not isinstance(error, OSError) or error.errno not in _FULL + _FORBIDDEN:
+        name = failed.place if isinstance(failed, DiskError) else failed.filename
+        place = Path(os.fsdecode(name)) if isinstance(name, str | bytes | Path) else None
+        elsewhere = place is not None and not _is_of(place, folder)
+        if elsewhere or not isinstance(error, OSError) or error.errno not in _FULL + _FORBIDDEN:
             raise
-        raise DiskError(
-            f"cannot write to {folder}: {error.strerror}; nothing was left half-written. Free "
-            "space, or choose a folder on another disk"
+        raise _disk_error(
+            f"cannot write to {folder}: {error.strerror}; nothing was left half-written", folder
         ) from error
+
+
+def _is_of(place: Path, folder: Path) -> bool:
+    """Whether a place is in a folder, or in what :func:`atomic_folder` will put there."""
+    hidden = f".{folder.name}{_HIDDEN}"
+    above = [place, *place.absolute().parents]
+    return folder.absolute() in above or any(
+        path.name.startswith(hidden) and path.parent.absolute() == folder.parent.absolute()
+        for path in above
+    )
+
+
+def _disk_error(what: str, place: Path) -> DiskError:
+    error = DiskError(f"{what}. Free space, or choose a folder on another disk")
+    error.place = place
+    return error
 
 
 def _umask() -> int:

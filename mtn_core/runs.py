@@ -403,11 +403,17 @@ class RunFolder:
         if not path.is_file():
             return pd.DataFrame()
         try:
-            return pd.read_csv(path)
+            frame = pd.read_csv(path)
         except pd.errors.EmptyDataError:
             return pd.DataFrame()
         except (OSError, ValueError, pd.errors.ParserError) as error:
             raise RunFolderError(f"{path} cannot be read: {first_line(error)}") from error
+        words = frame.select_dtypes(exclude=["number", "bool"]).columns
+        if len(words) and len(frame):
+            raise RunFolderError(
+                f"{path} cannot be read: expected numbers in {', '.join(map(repr, words[:5]))}"
+            )
+        return frame
 
     def data_roots(self) -> list[Path]:
         """The data roots that the run names; none where it does not say."""
@@ -415,7 +421,8 @@ class RunFolder:
             root = self.read_config_values().get("root")
         except RunFolderError:
             return []
-        return [Path(r) for r in ([root] if isinstance(root, str) else root or [])]
+        roots = root if isinstance(root, list) else [root]
+        return [Path(r) for r in roots if isinstance(r, str)]
 
     def read_resumed_config(self, asked: Schema, from_data: Sequence[str] = ()) -> Schema:
         """The configuration of a run that is to go on; what is asked for must agree with it.

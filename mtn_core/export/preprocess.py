@@ -67,12 +67,12 @@ def write_inputs(
         _check_replaceable(folder, overwrite)
     _check_space(spec, sum(map(len, splits.values())), result_dir)
     with (
-        explain_full_disk(result_dir),
         atomic_folder(result_dir, overwrite=overwrite) as results,
         atomic_folder(label_dir, overwrite=overwrite) as labels,
     ):
         for name, split in splits.items():
-            sizes = _write_split(spec, name, split, results, shown)
+            with explain_full_disk(result_dir):
+                sizes = _write_split(spec, name, split, results, shown)
             _write_json(labels / f"{name}_label.json", label_rows(split, sizes))
         _write_json(labels / LABEL_FILE, _describe(spec, splits))
         (labels / MODEL_JSON).write_text(spec.model_dump_json(indent=2), encoding="utf-8")
@@ -199,6 +199,6 @@ def _check_space(spec: ModelSpec, count: int, folder: Path) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise DataError(
-            f"{count} images need {needed / 1e9:.1f} GB below {folder}, {free / 1e9:.1f} GB are "
+            f"{count} images need {needed / 1e9:.3f} GB below {folder}, {free / 1e9:.3f} GB are "
             "free; choose a folder on a larger disk"
         )

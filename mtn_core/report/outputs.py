@@ -29,6 +29,9 @@ def check_output(path: Path, *, is_own: Callable[[Path], bool], overwrite: bool 
     """
     if path.is_dir():
         raise RunFolderError(f"{path} is a folder; --out takes the name of a file")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise RunFolderError(f"{path} cannot be made: {above} is a file; choose another --out")
     if not path.exists():
         return
     what = _what_it_is(path)

@@ -91,7 +91,7 @@ def _describe_input(model: Mapping[str, Any]) -> str:
 
 
 def _describe_versions(environment: Mapping[str, Any]) -> str:
-    packages = dict(environment.get("packages") or environment.get("versions") or {})
+    packages = _section(environment, "packages") or _section(environment, "versions")
     for name in ("mtn_core", "python"):
         if environment.get(name):
             packages = {name: environment[name], **packages}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mtn_core.errors import ConfigError, DataError, RunFolderError
+from mtn_core.errors import ConfigError, DataError, RunFolderError, first_offenders
 from mtn_core.metrics.comparison import check_comparable
 from mtn_core.results import RetrievalResult
 from mtn_core.runs import RunFolder
@@ -127,7 +127,13 @@ def load_run(
     config = _read(run.read_config_values, warnings) or {}
     environment = _read(lambda: run.read_json(run.environment), warnings) or {}
     if baselines is None:
-        baselines = _read(lambda: run.read_json(run.baselines), []) or {}
+        baselines = {}
+        if run.baselines.exists():
+            baselines = _read(lambda: run.read_json(run.baselines), warnings, "baselines") or {}
+    scores = read_baselines(baselines)
+    if len(scores) < len(baselines):
+        without = first_offenders(sorted(set(map(str, baselines)) - scores.keys()))
+        warnings.append(f"{run.baselines}: no mAP from 0 to 1 of {without}; it is left out")
     return RunSource(
         name=name or run.path.resolve().name,
         folder=run.path,
@@ -137,7 +143,7 @@ def load_run(
         environment=environment,
         train=_read_log(run.read_train_log, warnings),
         validation=_read_log(run.read_validation_log, warnings),
-        baselines=read_baselines(baselines),
+        baselines=scores,
         warnings=warnings,
     )
 
@@ -152,6 +158,15 @@ def _require_analysis(result: RetrievalResult, folder: Path) -> None:
             f"the results in {folder} lack {error}: another version of mtn_core wrote them; "
             "evaluate again (`mtn eval`)"
         ) from error
+    if result.query.features.shape[1] != result.gallery.features.shape[1]:
+        raise DataError(
+            f"{folder}: the embeddings of query and gallery have {result.query.features.shape[1]} "
+            f"and {result.gallery.features.shape[1]} values; evaluate again"
+        )
+    if result.per_query["name"].tolist() != result.query.names.tolist():
+        raise DataError(
+            f"{folder}: per_query.parquet names other images than the embeddings; evaluate again"
+        )
     expected = result.num_query, result.num_gallery
     if sizes != expected:
         raise DataError(
@@ -165,16 +180,18 @@ def read_baselines(baselines: Mapping[str, Any]) -> dict[str, float]:
     scores = {}
     for name, value in baselines.items():
         score = value.get("mAP") if isinstance(value, Mapping) else value
-        if isinstance(score, int | float) and not isinstance(score, bool):
+        if isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1:
             scores[str(name)] = float(score)
     return scores
 
 
-def _read(read: Callable[[], dict[str, Any]], warnings: list[str]) -> dict[str, Any] | None:
+def _read(
+    read: Callable[[], dict[str, Any]], warnings: list[str], what: str = "provenance"
+) -> dict[str, Any] | None:
     try:
         return read()
     except RunFolderError as error:
-        warnings.append(f"{error}; the provenance is incomplete")
+        warnings.append(f"{error}; without it the page lacks the {what}")
         return None
 
 

@@ -8,24 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from mtn_core.config import validate
-from mtn_core.errors import ConfigError, DataError, RunFolderError, first_line, first_offenders
+from mtn_core.errors import ConfigError, DataError, RunFolderError, first_offenders
 from mtn_core.files import atomic_folder, atomic_path, write_json
 from mtn_core.metrics.attributes import AttributeAccuracy, attribute_accuracy
 from mtn_core.metrics.labels import separate_unknown_cameras
 from mtn_core.metrics.retrieval import evaluate
 from mtn_core.results.embeddings import Embeddings
+from mtn_core.results.proof import check_hash, check_numbers, hash_files
 from mtn_core.results.tables import make_tables
 from mtn_core.runs import RunFolder
 from mtn_core.viewpoint import estimate_viewpoint
 
 __all__ = ["Embeddings", "RetrievalResult"]
+_Fraction = Annotated[float, Field(ge=0, le=1)] | None
 # What reports and tables read; the others are there for a person.
 _PER_QUERY_COLUMNS = (
     *("name", "pid", "camid", "color_id", "type_id", "viewpoint", "confidence", "ap", "inp"),
@@ -221,7 +223,7 @@ class RetrievalResult:
         with atomic_folder(run.tables, overwrite=True) as temporary:
             for name, table in self.tables.items():
                 table.to_parquet(temporary / f"{name}.parquet", index=False)
-        write_json(run.results, self.to_json_dict())
+        write_json(run.results, self.to_json_dict() | {"sha256": hash_files(run)})
 
     @classmethod
     def load(cls, run_dir: str | Path) -> "RetrievalResult":
@@ -237,11 +239,13 @@ class RetrievalResult:
                 "yet (`mtn eval --out` writes one)"
             )
         try:
-            saved = validate(SavedResults, run.read_json(run.results))
+            saved = read_saved(run)
             per_query = _read_per_query(run.per_query, saved.num_query)
-        except (ConfigError, DataError) as error:
+            check_numbers(saved.numbers(), per_query, run.per_query)
+            check_hash(run, run.per_query, saved.sha256)
+        except DataError as error:
             raise RunFolderError(
-                f"the results in {run.path} cannot be read ({error}); evaluate again"
+                f"the results in {run.path} cannot be read: {error}; evaluate again"
             ) from error
         hashes = {
             "checkpoint_sha256": saved.checkpoint_sha256,
@@ -250,7 +254,7 @@ class RetrievalResult:
         return cls(
             mAP=_number(saved.mAP),
             mINP=_number(saved.mINP),
-            cmc=np.array([_number(v) for v in saved.cmc]),
+            cmc=np.array(saved.numbers()["cmc"]),
             color=saved.accuracy("color"),
             type=saved.accuracy("type"),
             num_query=saved.num_query,
@@ -298,6 +302,7 @@ class RetrievalResult:
                 f"{path} is not what was evaluated: it has {len(embeddings)} images whose names or "
                 "ids are not those that results.json speaks of; evaluate again"
             )
+        check_hash(self._run(), path, read_saved(self._run()).sha256)
         return embeddings
 
     def _run(self) -> RunFolder:
@@ -309,7 +314,7 @@ class RetrievalResult:
 class Protocol(BaseModel):
     """How a result was measured; other keys are kept."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     metric: Literal["euclidean", "cosine"]
     max_rank: int = Field(ge=1)
@@ -318,15 +323,15 @@ class Protocol(BaseModel):
 class SavedResults(BaseModel):
     """What ``results.json`` must hold; other keys are not read."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    mAP: float | None
-    mINP: float | None
-    cmc: list[float | None]
-    color_accuracy: float | None
-    type_accuracy: float | None
-    color_accuracy_seed_protocol: float | None
-    type_accuracy_seed_protocol: float | None
+    mAP: _Fraction
+    mINP: _Fraction
+    cmc: list[_Fraction] = Field(min_length=1)
+    color_accuracy: _Fraction
+    type_accuracy: _Fraction
+    color_accuracy_seed_protocol: _Fraction
+    type_accuracy_seed_protocol: _Fraction
     num_images_color_known: int = Field(ge=0)
     num_images_color_unknown: int = Field(ge=0)
     num_images_type_known: int = Field(ge=0)
@@ -339,6 +344,17 @@ class SavedResults(BaseModel):
     checkpoint_sha256: str | None = None
     config_sha256: str | None = None
     tables: list[str] | None = None
+    sha256: dict[str, str] = {}
+
+    def numbers(self) -> dict[str, Any]:
+        """What follows from the table of queries, with nan in place of None."""
+        return {
+            "mAP": _number(self.mAP),
+            "mINP": _number(self.mINP),
+            "cmc": [_number(value) for value in self.cmc],
+            "num_query_without_match": self.num_query_without_match,
+            "num_gallery": self.num_gallery,
+        }
 
     def accuracy(self, kind: str) -> AttributeAccuracy:
         """Of ``color`` or ``type``."""
@@ -348,6 +364,25 @@ class SavedResults(BaseModel):
             seed_protocol=_number(getattr(self, f"{kind}_accuracy_seed_protocol")),
             num_unknown=getattr(self, f"num_images_{kind}_unknown"),
         )
+
+
+def read_saved(run: RunFolder) -> SavedResults:
+    """``results.json`` of a run.
+
+    Raises:
+        RunFolderError: There is none, or it is not one.
+    """
+    try:
+        saved = validate(SavedResults, run.read_json(run.results))
+    except ConfigError as error:
+        problems = first_offenders(str(error).splitlines(), limit=2)
+        raise RunFolderError(f"{run.results} cannot be read: {problems}; evaluate again") from error
+    if len(saved.cmc) != saved.protocol.max_rank:
+        raise RunFolderError(
+            f"{run.results} has {len(saved.cmc)} values in 'cmc', expected "
+            f"{saved.protocol.max_rank}; evaluate again"
+        )
+    return saved
 
 
 def _read_per_query(path: Path, num_query: int) -> pd.DataFrame:
@@ -362,15 +397,19 @@ def _read_per_query(path: Path, num_query: int) -> pd.DataFrame:
 
 def _read_tables(run: RunFolder) -> dict[str, pd.DataFrame]:
     """The saved tables; one that is gone is an error, not a section that is left out."""
-    expected = run.read_json(run.results).get("tables")
+    saved = read_saved(run)
+    expected = saved.tables
     files = {file.stem: file for file in sorted(run.tables.glob("*.parquet"))}
-    missing = sorted(set(expected) - files.keys()) if isinstance(expected, list) else []
+    missing = sorted(set(expected or ()) - files.keys())
     if missing:
         raise RunFolderError(
             f"{run.tables} lacks {first_offenders([f'{name}.parquet' for name in missing])}; "
             "evaluate again"
         )
-    return {name: _read_parquet(file) for name, file in files.items()}
+    tables = {name: _read_parquet(file) for name, file in files.items()}
+    for file in files.values():
+        check_hash(run, file, saved.sha256)
+    return tables
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -379,7 +418,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({first_line(error)})") from error
+        raise DataError(f"{path} cannot be read as Parquet: cut short or damaged") from error
 
 
 def _per_query(query: Embeddings, gallery: Embeddings, metrics) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import pandas as pd
 
 from mtn_core.errors import DataError, MissingFileError, RunFolderError
 from mtn_core.files import atomic_path, sha256_of, write_json
-from mtn_core.metrics.distance import METRICS, BlockDistances, check_pair
+from mtn_core.metrics.distance import METRICS, BlockDistances, check_finite, check_pair
 from mtn_core.metrics.ranking import smallest
 from mtn_core.results.embeddings import load_arrays
+from mtn_core.results.proof import check_hash
+from mtn_core.results.retrieval import read_saved
 from mtn_core.runs import RunFolder
 from mtn_core.vehicle import color_name, type_name
 
@@ -153,6 +156,12 @@ class Gallery:
             raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
         self.run, self.metric = run, metric
         self.labels = load_arrays(run.gallery_embeddings, _LABELS)
+        shapes = {name: array.shape for name, array in self.labels.items()}
+        if any(shape != (len(self),) for shape in shapes.values()) or not len(self):
+            raise DataError(
+                f"{run.gallery_embeddings} is not usable: expected one value an image; got the "
+                f"shapes {shapes}; evaluate again"
+            )
         self.use_faiss = len(self) > FAISS_FROM and find_spec("faiss") is not None
 
     @classmethod
@@ -168,10 +177,13 @@ class Gallery:
                 f"{run.path} has no {run.gallery_embeddings.name} to search in; "
                 f"`mtn eval --out {run.path}` makes it"
             )
-        if metric is None:
-            protocol = run.read_json(run.results).get("protocol") if run.results.is_file() else None
-            metric = protocol.get("metric") if isinstance(protocol, dict) else None
-        return cls(run, metric or METRICS[0])
+        saved = read_saved(run) if run.results.is_file() else None
+        if saved is not None:
+            check_hash(run, run.gallery_embeddings, saved.sha256)
+        gallery = cls(run, metric or (saved.protocol.metric if saved else METRICS[0]))
+        if not gallery.use_faiss:
+            gallery.features  # noqa: B018 - before a network is loaded for a gallery that is broken
+        return gallery
 
     def __len__(self) -> int:
         return len(self.labels["names"])
@@ -184,13 +196,23 @@ class Gallery:
         """
         if self.use_faiss:
             return self._nearest_by_faiss(embedding, top)
-        pair = check_pair(embedding, self._features())
+        pair = check_pair(embedding, self.features)
         distances = BlockDistances(*pair, self.metric)
         rows, keys = smallest(distances.keys(0, 1), top)
         return rows[0], distances.to_distance(keys[0])
 
-    def _features(self) -> np.ndarray:
-        return load_arrays(self.run.gallery_embeddings, ["features"])["features"]
+    @cached_property
+    def features(self) -> np.ndarray:
+        """``(N, D)``; read when first used."""
+        path = self.run.gallery_embeddings
+        features = load_arrays(path, ["features"])["features"]
+        if features.ndim != 2 or len(features) != len(self):
+            raise DataError(
+                f"{path} is not usable: {len(self)} images, but features of shape "
+                f"{features.shape}; evaluate again"
+            )
+        check_finite(f"features of {path}", features)
+        return features
 
     def _nearest_by_faiss(self, embedding: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
         index = self._faiss_index()
@@ -216,7 +238,7 @@ class Gallery:
                 return faiss.read_index(str(self.run.search_index))
         except (RunFolderError, RuntimeError):
             pass  # no index yet, or a broken one: build it
-        features = self._features()
+        features = self.features
         _LOG.info("building the search index of %d images, once", len(features))
         cosine = self.metric == "cosine"
         features = _normalised(features) if cosine else features

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtn_core.errors import DataError, RunFolderError
-from mtn_core.results import Embeddings
+from mtn_core.results import Embeddings, RetrievalResult
 from mtn_core.results import search as search_module
 from mtn_core.results.search import search
 
@@ -80,7 +80,8 @@ def test_more_answers_than_images_gives_all(run_dir, features):
 
 def test_metric_is_that_of_the_run(run_dir, features):
     assert search(run_dir, embedding=features[0]).metric == "euclidean"
-    (run_dir / "results.json").write_text('{"protocol": {"metric": "cosine"}}')
+    gallery = Embeddings.load(run_dir / "embeddings_gallery.npz")
+    RetrievalResult.from_embeddings(gallery, gallery, metric="cosine").save(run_dir)
     answer = search(run_dir, embedding=5 * features[7])
     assert answer.metric == "cosine"
     assert answer.hits["row"].iloc[0] == 7
