@@ -23,7 +23,7 @@ from mtn_core.jobs.cluster import Cluster, launch
 from mtn_core.jobs.own_data import examine_data
 from mtn_core.report import write_report
 from mtn_core.report.index import write_profile_index, write_reports_index
-from mtn_core.report.notebook_html import notebook_to_html
+from mtn_core.report.notebook_html import notebook_to_html, read_notebook
 from mtn_core.report.sources import read_baselines
 from mtn_core.runs import RunFolder
 
@@ -32,6 +32,13 @@ logger = logging.getLogger(__name__)
 # The notebook that trains, and therefore runs on every process of a distributed job.
 DISTRIBUTED_NOTEBOOK = "03"
 _WAIT_FOR_NODE_0 = 3600  # seconds
+# Parameters that say where the workbook itself looks for what the notebooks leave.
+_SETTLED = {
+    "root": "--root",
+    "run_dir": "--runs",
+    "device_target": "--device_target",
+    "overwrite": "--overwrite",
+}
 PASSED, FAILED, NOT_RUN, LEFT_OUT = "passed", "failed", "not run", "left out"
 
 
@@ -121,9 +128,15 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def declared_parameters(notebook: Path) -> set[str]:
-    """Names in the cell tagged ``parameters``."""
+    """Names in the cell tagged ``parameters``.
+
+    Raises:
+        MissingFileError: No such notebook.
+        DataError: The file is not a notebook.
+    """
     import papermill
 
+    read_notebook(notebook)  # papermill's own errors do not name it
     return set(papermill.inspect_notebook(str(notebook)))
 
 
@@ -226,6 +239,11 @@ def run_workbook(
     run_dir = (runs_dir / profile.name).resolve()
     reports = reports_dir / profile.name
     given = dict(parameters or {})
+    settled = sorted(_SETTLED.keys() & given.keys())
+    if settled:
+        raise ConfigError(
+            f"the parameter {settled[0]} is the workbook's own; give {_SETTLED[settled[0]]}"
+        )
     common = {
         "root": str(root),
         "run_dir": str(run_dir),
@@ -243,6 +261,10 @@ def run_workbook(
             f"they have {', '.join(sorted(set().union(*declared.values())))}"
         )
     runs = [_plan(source, run_dir) for source in sources]
+    for folder in (run_dir, reports.resolve()):
+        above = next(path for path in (folder, *folder.parents) if path.exists())
+        if not above.is_dir():
+            raise RunFolderError(f"{folder} cannot be made: {above} is a file")
     cluster = cluster or Cluster()
     # A machine without workers is the scheduler's alone.
     helps = cluster.node_rank > 0 or not cluster.local
@@ -339,6 +361,8 @@ def _check_free(runs: Sequence[NotebookRun], run_dir: Path, overwrite: bool) -> 
 def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> None:
     if (root / "veri").is_dir():
         return
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root} is a file; --root takes the folder that holds veri/")
     if profile.synth_size is None:
         raise DataError(
             f"{root / 'veri'} does not exist; the profile {profile.name} works on data that you "
