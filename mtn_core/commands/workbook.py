@@ -1,12 +1,13 @@
 """`mtn workbook`: the notebooks, in order; `mtn launch`: any command on several processes."""
 
 import argparse
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mtn_core.commands.arguments import add_device, positive, whole_number
 from mtn_core.strict_yaml import parse_yaml
-
-_JOINT = ("train", "train-pose", "eval")  # commands whose processes share one run folder
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -43,7 +44,7 @@ def _register_launch(subparsers) -> None:
     _add_cluster(parser)
     parser.add_argument("--log_dir", type=Path, default=Path("msrun_logs"), help="logs by rank")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the command, after --")
-    parser.set_defaults(run=run_launch)
+    parser.set_defaults(run=lambda args: run_launch(args, subparsers.choices))
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -72,33 +73,49 @@ def _cluster(args: argparse.Namespace):
     )
 
 
-def run_launch(args: argparse.Namespace) -> int:
-    """Handle `mtn launch`."""
+def run_launch(args: argparse.Namespace, commands: Mapping[str, argparse.ArgumentParser]) -> int:
+    """Handle `mtn launch`.
+
+    Args:
+        args: Parsed.
+        commands: Parsers of all commands, to refuse before any process starts what none would take.
+    """
     from mtn_core.errors import ConfigError
     from mtn_core.jobs.cluster import launch
 
     command = [a for i, a in enumerate(args.arguments) if a != "--" or i]
     if not command:
         raise ConfigError("mtn launch needs a command after --, such as -- train --distribute ...")
+    if command[0] not in commands:
+        raise ConfigError(f"there is no command mtn {command[0]} to launch; see `mtn --help`")
+    parsed = commands[command[0]].parse_args(command[1:])
     cluster = _cluster(args)
-    if command[0] in _JOINT and cluster.worker_num > 1 and not _says_distribute(command):
+    if cluster.worker_num > 1 and not getattr(parsed, "distribute", None):
+        remedy = "add --distribute" if hasattr(parsed, "distribute") else "run it without launch"
         raise ConfigError(
-            f"mtn {command[0]} without --distribute would run {cluster.worker_num} times in one "
-            "folder; add --distribute"
+            f"mtn {command[0]} without --distribute would run {cluster.worker_num} times, each on "
+            f"its own and into the same place; {remedy}"
         )
     return launch(cluster, "mtn_core", command, args.log_dir.resolve())
 
 
-def _says_distribute(command: list[str]) -> bool:
-    from mtn_core.commands.arguments import boolean
+def _parameters(given: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Notebook parameters from YAML texts."""
+    from mtn_core.errors import ConfigError
 
-    for i, word in enumerate(command):
-        name, equals, value = word.partition("=")
-        if name == "--distribute":
-            following = command[i + 1] if i + 1 < len(command) else "--"
-            value = value if equals else ("True" if following.startswith("-") else following)
-            return boolean(value)
-    return False
+    values: dict[str, Any] = {}
+    for name, text in given:
+        if name in values:
+            raise ConfigError(f"-p {name} is given twice")
+        values[name] = parse_yaml(text, f"-p {name} {text}")
+        try:
+            json.dumps(values[name], allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"-p {name} {text}: a notebook takes numbers, texts, lists and mappings; got "
+                f"{type(values[name]).__name__} (put a text into quotation marks)"
+            ) from error
+    return values
 
 
 def run_workbook_command(args: argparse.Namespace) -> int:
@@ -113,7 +130,7 @@ def run_workbook_command(args: argparse.Namespace) -> int:
         root=args.root,
         only=args.only,
         cluster=_cluster(args),
-        parameters={n: parse_yaml(value, f"-p {n} {value}") for n, value in args.parameter},
+        parameters=_parameters(args.parameter),
         device_target=args.device_target,
         overwrite=args.overwrite,
         echo=lambda line: print(line, flush=True),

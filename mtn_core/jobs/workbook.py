@@ -22,7 +22,7 @@ from mtn_core.files import atomic_path
 from mtn_core.jobs.cluster import Cluster, launch
 from mtn_core.report import write_report
 from mtn_core.report.index import write_profile_index, write_reports_index
-from mtn_core.report.notebook_html import notebook_to_html
+from mtn_core.report.notebook_html import notebook_to_html, read_notebook
 from mtn_core.report.sources import read_baselines
 from mtn_core.runs import RunFolder
 
@@ -30,6 +30,14 @@ logger = logging.getLogger(__name__)
 
 # The notebook that trains, and therefore runs on every process of a distributed job.
 DISTRIBUTED_NOTEBOOK = "03"
+# Parameters that say where the workbook itself looks for what the notebooks leave.
+_SETTLED = {
+    "root": "--root",
+    "run_dir": "--runs",
+    "device_target": "--device_target",
+    "overwrite": "--overwrite",
+}
+_KERNEL, _LANGUAGE = "python3", "python"
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
 
@@ -119,10 +127,19 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def declared_parameters(notebook: Path) -> set[str]:
-    """Names in the cell tagged ``parameters``."""
-    import papermill
+    """Names in the cell tagged ``parameters``.
 
-    return set(papermill.inspect_notebook(str(notebook)))
+    Raises:
+        MissingFileError: No such notebook.
+        DataError: The file is not a notebook.
+    """
+    from papermill.translators import papermill_translators
+
+    # Not papermill.inspect_notebook: it wants the notebook to name a kernel, and names no file.
+    cells = read_notebook(notebook).cells
+    tagged = (cell for cell in cells if "parameters" in cell.metadata.get("tags", ()))
+    translator = papermill_translators.find_translator(_KERNEL, _LANGUAGE)
+    return {parameter.name for cell in tagged for parameter in translator.inspect(cell)}
 
 
 def execute_notebook(
@@ -148,7 +165,8 @@ def execute_notebook(
                 str(temporary),
                 parameters=dict(parameters),
                 # The kernel of this environment, whatever the notebook was saved with.
-                kernel_name="python3",
+                kernel_name=_KERNEL,
+                language=_LANGUAGE,
                 cwd=str(source.parent),
                 progress_bar=progress and os.environ.get("CI") != "true",
                 request_save_on_cell_execute=False,
@@ -217,6 +235,11 @@ def run_workbook(
     run_dir = (runs_dir / profile.name).resolve()
     reports = reports_dir / profile.name
     given = dict(parameters or {})
+    settled = sorted(_SETTLED.keys() & given.keys())
+    if settled:
+        raise ConfigError(
+            f"the parameter {settled[0]} is the workbook's own; give {_SETTLED[settled[0]]}"
+        )
     common = {
         "root": str(root),
         "run_dir": str(run_dir),
@@ -234,6 +257,10 @@ def run_workbook(
             f"they have {', '.join(sorted(set().union(*declared.values())))}"
         )
     runs = [_plan(source, run_dir) for source in sources]
+    for folder in (run_dir, reports.resolve()):
+        above = next(path for path in (folder, *folder.parents) if path.exists())
+        if not above.is_dir():
+            raise RunFolderError(f"{folder} cannot be made: {above} is a file")
     _check_free(runs, run_dir, overwrite)
     _provide_data(profile, root, echo)
     failure = None
@@ -284,6 +311,8 @@ def _check_free(runs: Sequence[NotebookRun], run_dir: Path, overwrite: bool) -> 
 def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> None:
     if (root / "veri").is_dir():
         return
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root} is a file; --root takes the folder that holds veri/")
     if profile.synth_size is None:
         raise DataError(
             f"{root / 'veri'} does not exist; the profile {profile.name} works on data that you "

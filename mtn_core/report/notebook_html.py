@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import nbformat
 from markupsafe import Markup
 
-from mtn_core.errors import DataError, MissingFileError
+from mtn_core.errors import DataError, MissingFileError, first_line
 from mtn_core.files import write_text
 from mtn_core.report.page import render_page
 
@@ -52,12 +52,7 @@ def notebook_to_html(ipynb: str | Path, html: str | Path, *, title: str | None =
         DataError: The file is not a notebook.
     """
     ipynb, html = Path(ipynb), Path(html)
-    try:
-        notebook = nbformat.read(ipynb, as_version=4)
-    except FileNotFoundError:
-        raise MissingFileError(f"no notebook at {ipynb}") from None
-    except Exception as error:  # nbformat lets through whatever its JSON layers raise
-        raise DataError(f"{ipynb} is not a Jupyter notebook: {error}") from error
+    notebook = read_notebook(ipynb)
     heading = _take_first_heading(notebook)
     _describe_pictures(notebook)
     _embed_own_pictures(notebook, ipynb.resolve().parent)
@@ -72,6 +67,23 @@ def notebook_to_html(ipynb: str | Path, html: str | Path, *, title: str | None =
     )
     write_text(html, page)
     return html
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Read a notebook of any version.
+
+    Raises:
+        MissingFileError: It is not there.
+        DataError: It is not a notebook.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"no notebook at {path}")
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat lets through whatever its JSON layers raise
+        raise DataError(f"{path} is not a Jupyter notebook: {first_line(error)[:200]}") from error
+    return notebook
 
 
 def _render_cells(notebook: nbformat.NotebookNode) -> tuple[str, str]:

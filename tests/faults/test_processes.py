@@ -145,7 +145,7 @@ def test_a_log_folder_keeps_what_is_not_the_jobs(tmp_path, monkeypatch):
     [
         ["train", "--root", "d", "--out", "r"],
         ["train", "--distribute", "False", "--root", "d", "--out", "r"],
-        ["eval", "--distribute=no", "--root", "d"],
+        ["eval", "--distribute=no", "--root", "d", "--ckpt_path", "c", "--out", "r"],
     ],
 )
 def test_two_trainings_in_one_folder_are_refused(command, tmp_path, capsys):
