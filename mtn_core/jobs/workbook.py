@@ -39,6 +39,7 @@ _SETTLED = {
     "device_target": "--device_target",
     "overwrite": "--overwrite",
 }
+_KERNEL, _LANGUAGE = "python3", "python"
 PASSED, FAILED, NOT_RUN, LEFT_OUT = "passed", "failed", "not run", "left out"
 
 
@@ -134,10 +135,13 @@ def declared_parameters(notebook: Path) -> set[str]:
         MissingFileError: No such notebook.
         DataError: The file is not a notebook.
     """
-    import papermill
+    from papermill.translators import papermill_translators
 
-    read_notebook(notebook)  # papermill's own errors do not name it
-    return set(papermill.inspect_notebook(str(notebook)))
+    # Not papermill.inspect_notebook: it wants the notebook to name a kernel, and names no file.
+    cells = read_notebook(notebook).cells
+    tagged = (cell for cell in cells if "parameters" in cell.metadata.get("tags", ()))
+    translator = papermill_translators.find_translator(_KERNEL, _LANGUAGE)
+    return {parameter.name for cell in tagged for parameter in translator.inspect(cell)}
 
 
 def execute_notebook(
@@ -163,7 +167,8 @@ def execute_notebook(
                 str(temporary),
                 parameters=dict(parameters),
                 # The kernel of this environment, whatever the notebook was saved with.
-                kernel_name="python3",
+                kernel_name=_KERNEL,
+                language=_LANGUAGE,
                 cwd=str(source.parent),
                 progress_bar=progress and os.environ.get("CI") != "true",
                 request_save_on_cell_execute=False,
