@@ -147,7 +147,7 @@ TRIALS = [
         None,
         "a folder for the executed copy",
         "--overwrite",
-        r"x/runs/smoke/notebooks/01_first\.ipynb: Is a directory",
+        r"x/runs/smoke/notebooks/01_first\.ipynb is a folder, but a file is to be written",
         lambda w: (notebooks(w), (w / "x/runs/smoke/notebooks/01_first.ipynb").mkdir(parents=True)),
     ),
     *(
