@@ -53,6 +53,7 @@ def test_sharded_embeddings_equal_those_of_one_process(job, device, smoke_root, 
 
 @pytest.mark.parametrize(("kind", "words"), [("die", "rank 1"), ("raise", "had enough")])
 def test_a_worker_that_dies_ends_the_job_and_is_named(job, tmp_path, caplog, kind, words):
+    """Faults 379, 449, 465 and 480 of those that were found by trying."""
     assert job(kind, tmp_path) != 0
     assert not (tmp_path / "waited").exists(), "the other rank was not ended"
     assert "rank 1 failed" in caplog.text

@@ -126,6 +126,7 @@ def test_a_port_that_is_taken_is_named(tmp_path):
 
 
 def test_a_log_folder_keeps_what_is_not_the_jobs(tmp_path, monkeypatch):
+    """Fault 403 of those that were found by trying."""
     own = ["worker_0.log", "scheduler.log", "msrun.log", "pid.0", "done.1", "failed.0"]
     others = ["experiment.log", "worker_notes.log", "pid.txt", "done.list"]
     for name in own + others:
