@@ -1,7 +1,8 @@
 """The headline table: every run's numbers, the baselines beside them, differences between runs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mtn_core.report.sources import RunSource
 from mtn_core.report.tables import Cell, Column, Table, number_cell, percent_cell, text_cell
@@ -64,7 +65,18 @@ def make_headline_table(runs: Sequence[RunSource]) -> Table:
         note += "Colour and type accuracy count every image once and unknown labels never. "
     note += "Queries without a true match count in no retrieval number."
     note = " ".join([note, *(_describe_draws(run) for run in runs if run.result.draws)])
+    note += _describe_roles(runs[0].result.protocol)
     return Table("Headline numbers", columns, rows, sortable=False, note=note)
+
+
+def _describe_roles(protocol: Mapping[str, Any]) -> str:
+    distractors, junk = (protocol.get(f"num_{role}", 0) for role in ("distractor", "junk"))
+    if not distractors and not junk:
+        return ""
+    return (
+        f" {distractors} distractors stand in the gallery and match nothing; {junk} junk images "
+        "stand in no ranking."
+    )
 
 
 def _describe_draws(run: RunSource) -> str:
