@@ -160,7 +160,11 @@ def _describe(error: Exception, command: str) -> str:
         missing = None
         if isinstance(error, ModuleNotFoundError):
             missing = explain_missing_package(error, f"mtn {command}")
-        text = _name_doctor(error) if missing is None else str(missing)
+        text = (
+            _name_doctor(error)
+            if missing is None
+            else f"{missing}; `mtn doctor` says what else is missing"
+        )
     elif isinstance(error, MemoryError):
         what = first_line(error) if str(error) else "no more is to be had"
         text = f"not enough memory ({what}); take smaller batches or images, or another machine"
