@@ -16,7 +16,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails
 
 from mtn_core.errors import ConfigError
 from mtn_core.pixel_limit import HIGHEST_LIMIT, max_pixels
@@ -417,7 +416,7 @@ def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     return f"{shown}; and {rest} more such faults" if rest > 0 else shown
 
 
-def _in_plain_words(item: ErrorDetails) -> str:
+def _in_plain_words(item: Mapping[str, Any]) -> str:
     text = item["msg"].removeprefix("Value error, ")
     for hint in (", unable to", ", got a number"):
         text = text.partition(hint)[0]
