@@ -209,7 +209,7 @@ TRIALS = [
     Trial(
         None,
         "logs of a job are a link to itself",
-        "launch --workers 2 --log_dir loop -- check --root d/base",
+        "launch --workers 2 --log_dir loop -- train --distribute --root d/base --out x/t",
         "loop is a link that leads to itself",
         link("loop", "loop"),
     ),
