@@ -351,8 +351,11 @@ def _check_free(runs: Sequence[NotebookRun], run_dir: Path, overwrite: bool) -> 
     """Refuse, before anything is touched, what would replace an earlier run's notebooks or results.
 
     Raises:
-        RunFolderError: They are there, and ``overwrite`` is false.
+        RunFolderError: They are there, and ``overwrite`` is false; or a folder has the name of one.
     """
+    folders = [str(run.executed) for run in runs if run.executed.is_dir()]
+    if folders:
+        raise RunFolderError(f"{folders[0]} is a folder, but a file is to be written; move it away")
     there = [run.executed.name for run in runs if run.executed.exists()]
     if there and not overwrite:
         raise RunFolderError(

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from trial import Trial, check, replace
 
+from mtn_core.jobs.cluster import Cluster, launch
 from mtn_core.jobs.watch import is_alive
 
 WORKBOOK = "workbook --root d/base --notebooks x/nb --runs x/runs --reports x/rep"
@@ -188,6 +190,26 @@ def test_368_a_workbook_that_is_ended_loses_nothing_and_leaves_no_kernel(workspa
         assert process.returncode == 130
         assert said.splitlines()[-1] == "interrupted: mtn workbook was stopped before its end"
         assert not list((workspace / "x/runs").rglob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rank", "number"),
+    [
+        pytest.param(0, signal.SIGKILL, id="449 and 480: kill -9 of rank 0"),
+        pytest.param(1, signal.SIGTERM, id="379 and 465: SIGTERM of rank 1"),
+    ],
+)
+def test_a_rank_that_is_ended_is_named_and_ends_the_job(
+    rank, number, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("GLOG_v", "3")
+    arguments = [str(rank), str(int(number))]
+    assert launch(Cluster(worker_num=2), "ending_job", arguments, tmp_path) != 0
+    assert f"rank {rank} failed" in caplog.text
+    pids = [int(path.read_text()) for path in tmp_path.glob("pid.*")]
+    assert len(pids) >= 2 and not any(map(is_alive, pids))
 
 
 def wait_until(true, process=None):
