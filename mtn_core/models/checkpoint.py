@@ -62,7 +62,7 @@ class Facts(BaseModel):
     kind: str | None = None
     model: dict[str, Any] | None = None
     pids: tuple[int, ...] | None = None
-    metric: Literal["euclidean", "cosine"] = "euclidean"
+    metric: Literal["euclidean", "cosine", "covisible"] = "euclidean"
     recipe: str | None = None
     config_sha256: str | None = None
     seed: int | None = Field(None, ge=0, le=MAX_SEED)

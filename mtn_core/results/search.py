@@ -19,7 +19,14 @@ import pandas as pd
 
 from mtn_core.errors import DataError, MissingFileError, RunFolderError
 from mtn_core.files import atomic_path, sha256_of, write_json
-from mtn_core.metrics.distance import METRICS, BlockDistances, check_finite, check_pair
+from mtn_core.metrics.covisible import (
+    ALL_METRICS,
+    COVISIBLE,
+    create_distances,
+    fit_width,
+    global_part,
+)
+from mtn_core.metrics.distance import METRICS, check_finite, check_pair
 from mtn_core.metrics.ranking import smallest
 from mtn_core.results.embeddings import load_arrays
 from mtn_core.results.proof import check_hash
@@ -148,13 +155,14 @@ class Gallery:
 
     Args:
         run: A run with embeddings.
-        metric: ``euclidean`` or ``cosine``.
+        metric: ``euclidean``, ``cosine`` or ``covisible``.
+        drops_parts: The embeddings have parts, and ``metric`` compares their global vectors.
     """
 
-    def __init__(self, run: RunFolder, metric: str):
-        if metric not in METRICS:
-            raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
-        self.run, self.metric = run, metric
+    def __init__(self, run: RunFolder, metric: str, drops_parts: bool = False):
+        if metric not in ALL_METRICS:
+            raise DataError(f"`metric` must be one of {', '.join(ALL_METRICS)}; got {metric!r}")
+        self.run, self.metric, self.drops_parts = run, metric, drops_parts
         self.labels = load_arrays(run.gallery_embeddings, _LABELS)
         shapes = {name: array.shape for name, array in self.labels.items()}
         if any(shape != (len(self),) for shape in shapes.values()) or not len(self):
@@ -162,7 +170,9 @@ class Gallery:
                 f"{run.gallery_embeddings} is not usable: expected one value an image; got the "
                 f"shapes {shapes}; evaluate again"
             )
-        self.use_faiss = len(self) > FAISS_FROM and find_spec("faiss") is not None
+        # No index of faiss compares by what two images have in common.
+        large = len(self) > FAISS_FROM and metric != COVISIBLE
+        self.use_faiss = large and find_spec("faiss") is not None
 
     @classmethod
     def open(cls, run_dir: str | Path, metric: str | None = None) -> "Gallery":
@@ -180,7 +190,9 @@ class Gallery:
         saved = read_saved(run) if run.results.is_file() else None
         if saved is not None:
             check_hash(run, run.gallery_embeddings, saved.sha256)
-        gallery = cls(run, metric or (saved.protocol.metric if saved else METRICS[0]))
+        own = saved.protocol.metric if saved else METRICS[0]
+        metric = metric or own
+        gallery = cls(run, metric, own == COVISIBLE != metric)
         if not gallery.use_faiss:
             gallery.features  # noqa: B018 - before a network is loaded for a gallery that is broken
         return gallery
@@ -196,8 +208,8 @@ class Gallery:
         """
         if self.use_faiss:
             return self._nearest_by_faiss(embedding, top)
-        pair = check_pair(embedding, self.features)
-        distances = BlockDistances(*pair, self.metric)
+        pair = check_pair(fit_width(embedding, self.features.shape[1]), self.features)
+        distances = create_distances(*pair, self.metric)
         rows, keys = smallest(distances.keys(0, 1), top)
         return rows[0], distances.to_distance(keys[0])
 
@@ -212,10 +224,11 @@ class Gallery:
                 f"{features.shape}; evaluate again"
             )
         check_finite(f"features of {path}", features)
-        return features
+        return global_part(features) if self.drops_parts else features
 
     def _nearest_by_faiss(self, embedding: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
         index = self._faiss_index()
+        embedding = fit_width(embedding, index.d)
         embedding, _ = check_pair(embedding, np.zeros((1, index.d), np.float32))
         if self.metric == "cosine":
             embedding = _normalised(embedding)
@@ -233,6 +246,8 @@ class Gallery:
 
         embeddings = sha256_of(self.run.gallery_embeddings)
         key = {"embeddings_sha256": embeddings, "metric": self.metric}
+        if self.drops_parts:
+            key["part"] = "global"
         try:
             if self.run.read_json(self.run.search_index_key) == key:
                 return faiss.read_index(str(self.run.search_index))
