@@ -170,7 +170,7 @@ def test_an_ascend_job_fits_its_schema(work, capsys):
         ([*ARRAY, "seed=0,,1", "--", *TRAIN_WORDS], "KEY=VALUE,VALUE and each key once"),
         ([*ARRAY, "seed=0", "seed=1", "--", *TRAIN_WORDS], "each key once, got seed=1"),
         ([*ARRAY, "seed=1,1", "--", *TRAIN_WORDS], "two runs would be called seed1"),
-        ([*ARRAY, "seed=1", "--", *TRAIN_WORDS, "--seed=2"], "--seed is given to mtn train and"),
+        ([*ARRAY, "seed=1", "--", *TRAIN_WORDS, "--seed=2"], "--seed=2 is given to mtn train and"),
         ([*ARRAY, "optim.lr=1", "--", *TRAIN_WORDS], "optim.lr"),
         (["--nodes", "2", *ARRAY, "seed=1", "--", *TRAIN_WORDS], "each training as one process"),
         (["--on", "local", "--at_once", "2", "--", "workbook"], "--at_once says how many"),
