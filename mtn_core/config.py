@@ -155,6 +155,7 @@ class DataConfig(PicturesConfig):
 class LossConfig(Section):
     """Weighted sum of identity, triplet, colour and type loss.
 
+    Circle, supervised contrastive and centre loss are off unless they have a weight.
     ``part_triplet_weight`` and ``part_id_weight`` count where ``model.pose`` has parts.
     """
 
@@ -165,6 +166,12 @@ class LossConfig(Section):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     triplet: Literal["margin", "soft"] = "margin"
     margin: float = Field(0.3, ge=0)
+    circle_weight: float = Field(0.0, ge=0)
+    circle_margin: float = Field(0.25, ge=0, le=1)
+    circle_scale: float = Field(64.0, gt=0, le=10_000)
+    contrastive_weight: float = Field(0.0, ge=0)
+    contrastive_temperature: float = Field(0.1, ge=0.001)
+    center_weight: float = Field(0.0, ge=0)
     part_triplet_weight: float = Field(1.0, ge=0)
     part_id_weight: float = Field(1.0, ge=0)
     distance: Literal["euclidean", "cosine"] = "euclidean"

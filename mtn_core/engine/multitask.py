@@ -90,7 +90,7 @@ class MultiTaskTask:
             logger.info("%s", load_pretrained(self.network, pre_ckpt_path))
         pools_parts = self.config.model.pools_parts
         self.part_names = loss_parts(self.config.loss, pools_parts)
-        loss = MultiTaskLoss(self.config.loss, pools_parts)
+        loss = MultiTaskLoss(self.config.loss, pools_parts, len(pids))
         self.forward = LossOnPixels(self.network, loss)
 
     def inputs(self, batch: Batch) -> Sequence[np.ndarray]:

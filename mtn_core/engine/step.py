@@ -194,7 +194,7 @@ class _Average(nn.Cell):
 
 
 class TrainStep:
-    """Owns the optimiser, the loss scale and the averaged weights.
+    """Owns the optimiser, the loss scale, the averaged weights and what the loss remembers.
 
     Args:
         forward: Cell that takes a batch's tensors and gives ``(loss, parts)``.
@@ -243,9 +243,12 @@ class TrainStep:
         can_freeze = [w.name in in_backbone and self.freeze_steps > 0 for w in self.weights]
         self._rank_size = rank_size
         self._all_reduce = ops.AllReduce() if rank_size > 1 else None
+        # What a loss remembers, such as centres, is state of the training, not of the network.
+        of_network = {id(p) for p in network.get_parameters()}
+        self.loss_state = [p for p in forward.get_parameters() if id(p) not in of_network]
         self._statistics = [
             p for name, p in network.parameters_dict().items() if name.endswith(_STATISTICS)
-        ]
+        ] + self.loss_state
         self._gradients = GradientCell(forward, self.weights, rank_size > 1, amp_level != "O0")
         self._gradients.set_train()
         self._update = _Update(
@@ -301,7 +304,7 @@ class TrainStep:
         return StepResult(value, parts.asnumpy(), grad_norm, applied)
 
     def synchronise_statistics(self) -> None:
-        """Give every rank the mean of all ranks' batch-norm statistics.
+        """Give every rank the mean of all ranks' batch-norm statistics, and of the loss's state.
 
         Gradients keep the weights equal, but each rank's statistics follow its own batches; an
         evaluation shared out over the ranks would otherwise be that of several networks. Every rank
@@ -319,6 +322,7 @@ class TrainStep:
         """Everything but the weights that the next step depends on, by checkpoint name."""
         values = {f"optimizer.{p.name}": p.asnumpy() for p in self._optimizer_parameters()}
         values |= {p.name: p.asnumpy() for p in self.averages}
+        values |= {f"loss.{p.name}": p.asnumpy() for p in self.loss_state}
         if self.scaler:
             values["scaler.scale"] = self.scaler.scale_value.asnumpy()
             values["scaler.counter"] = self.scaler.counter.asnumpy()
@@ -349,6 +353,8 @@ class TrainStep:
             parameter.set_data(ms.Tensor(values[f"optimizer.{parameter.name}"]))
         for parameter in self.averages:
             parameter.set_data(ms.Tensor(values[parameter.name]))
+        for parameter in self.loss_state:
+            parameter.set_data(ms.Tensor(values[f"loss.{parameter.name}"]))
         if self.scaler:
             self.scaler.scale_value.set_data(ms.Tensor(values["scaler.scale"]))
             self.scaler.counter.set_data(ms.Tensor(values["scaler.counter"]))
