@@ -71,6 +71,10 @@ def fit_width(embeddings: np.ndarray, width: int) -> np.ndarray:
     """Embeddings with parts, cut to their global vectors where ``width`` is that of these alone.
 
     For a gallery that was evaluated by the global vectors of the same network.
+
+    Args:
+        embeddings: ``(N, D)``.
+        width: Of the gallery's.
     """
     return global_part(embeddings) if embeddings.shape[1] == width + _TAIL else embeddings
 

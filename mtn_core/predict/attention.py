@@ -20,7 +20,6 @@ from mtn_core.data.pipeline import EvalLoader
 from mtn_core.data.source import open_source
 from mtn_core.data.split import Split, load_split
 from mtn_core.errors import DataError
-from mtn_core.metrics.covisible import global_part
 from mtn_core.models.checkpoint import Checkpoint, load_weights
 from mtn_core.models.multitask import MultiTaskNet
 from mtn_core.predict.mindspore import BatchStack, batch_inputs
@@ -129,7 +128,7 @@ class AttentionMapper:
         )
         maps: dict[int, np.ndarray] = {}
         if towards is not None and self.model.pools_parts:
-            towards = global_part(np.atleast_2d(towards))
+            towards = np.atleast_2d(towards)[:, : self.network.fc_id.out_channels]
         with EvalLoader(source, model=self.model, batch_size=self.batch_size) as loader:
             for batch in loader:
                 index = batch["index"]
