@@ -31,7 +31,8 @@ from mtn_core.vehicle import (
 
 _PARTS_CONTENT = (
     f". Its last {NUM_PARTS} values are the shares of the crop that {', '.join(PART_NAMES)} cover, "
-    f"before them stand their vectors of {PART_SIZE}, before those the global vector"
+    f"before them stand their vectors of {PART_SIZE}, before those the global vector; "
+    "mtn_core.metrics.covisible has the formula"
 )
 _VERSIONS = ("mindspore", *ONNXRUNTIMES, "numpy")
 

@@ -12,7 +12,8 @@ from mtn_core.vehicle import NUM_PARTS, NUM_SEGMENTS, SEGMENT_PARTS
 
 PARTS_WIDTH = NUM_PARTS * PART_SIZE
 _BACKBONE_STRIDE = {1: 16, 2: 32}  # by the stride of the last transition
-_SMALLEST_AREA = 1e-4  # of a crop
+# Of a crop: eight of a map's pixels, and more than the rounding of half precision makes of nothing.
+_SMALLEST_AREA = 2e-3
 
 
 class PartMasks(nn.Cell):
@@ -23,23 +24,24 @@ class PartMasks(nn.Cell):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        # Grouping, and back from normalised values to 0..1, as one product over the channels.
-        weight = np.zeros((NUM_PARTS, config.in_channels, 1, 1), np.float32)
+        # The segments of a part follow each other. Sums of slices, not a convolution: that would be
+        # rounded to 8 bits where a network is exported so, and parts appear that nobody sees.
         first = config.in_channels - NUM_SEGMENTS
-        weight[SEGMENT_PARTS, first + np.arange(NUM_SEGMENTS)] = MAP_STD
-        self.weight = ms.Tensor(weight)
-        count = np.bincount(SEGMENT_PARTS, minlength=NUM_PARTS).reshape(1, NUM_PARTS, 1, 1)
-        self.offset = ms.Tensor((MAP_MEAN * count).astype(np.float32))
-        # Tuples, which alone the exporter to ONNX takes.
-        self.group = ops.Conv2D(NUM_PARTS, (1, 1), stride=(1, 1), dilation=(1, 1))
+        segments = [first + np.flatnonzero(part == SEGMENT_PARTS) for part in range(NUM_PARTS)]
+        self.ranges = tuple((int(of.min()), int(of.max()) + 1) for of in segments)
         cell = _BACKBONE_STRIDE[config.last_stride]
         self.pool = nn.AvgPool2d(cell, cell)
 
     def construct(self, image_stack: ms.Tensor) -> ms.Tensor:
         """(N, in_channels, H, W) normalised -> (N, 5, h, w) float32, 0..1."""
-        covered = self.group(ops.cast(image_stack, ms.float32), self.weight) + self.offset
+        image_stack = ops.cast(image_stack, ms.float32)
+        parts: tuple[ms.Tensor, ...] = ()
+        for start, stop in self.ranges:
+            # Back from normalised values to 0..1.
+            covered = image_stack[:, start:stop].sum(axis=1, keepdims=True)
+            parts += (covered * MAP_STD + MAP_MEAN * (stop - start),)
         # Neighbouring surfaces overlap by a pixel where the upsampling blurs their edge.
-        return self.pool(ops.minimum(ops.maximum(covered, 0.0), 1.0))
+        return self.pool(ops.minimum(ops.maximum(ops.cat(parts, axis=1), 0.0), 1.0))
 
 
 class PartHead(nn.Cell):
