@@ -137,8 +137,8 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
     }
 
 
-# The last two are the training's step, as it is and with the update in a graph of its own.
-PIECES = ("forward", "gradient", "gradient, Adam", "one graph", "two graphs")
+# The last two are the training's step, as it is and with the update in the gradients' graph.
+PIECES = ("forward", "gradient", "gradient, Adam", "two graphs", "one graph")
 
 
 def measure_pieces(root: Path, inputs: str, size: int, args: argparse.Namespace) -> list[dict]:
@@ -183,8 +183,8 @@ def measure_pieces(root: Path, inputs: str, size: int, args: argparse.Namespace)
         if piece in ("one graph", "two graphs"):
             backbone = task.backbone_parameters()
             step = TrainStep(task.forward, task.network, backbone, config.optim, rates, len(rates))
-            if piece == "two graphs":
-                step.use_two_graphs()
+            if piece == "one graph":
+                step.use_one_graph()
             return step.run
         if piece == "forward":
             cell = task.forward

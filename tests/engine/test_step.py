@@ -21,6 +21,19 @@ def make(task, config, rates=None, **options):
     )
 
 
+@pytest.fixture(params=["two graphs", "one graph"])
+def graphs(request, monkeypatch):
+    """Every training step of the test, as it is and with gradients and update joined."""
+    if request.param == "one graph":
+        plain = TrainStep.__init__
+
+        def joined(step, *arguments, **options):
+            plain(step, *arguments, **options)
+            step.use_one_graph()
+
+        monkeypatch.setattr(TrainStep, "__init__", joined)
+
+
 def weights(task):
     return {p.name: p.asnumpy().copy() for p in task.network.trainable_params()}
 
@@ -59,7 +72,7 @@ def numpy_adam(values, gradients_of, steps, rates, decay, clip=None):
 
 
 @pytest.mark.parametrize("clip", [None, 0.05])
-def test_three_steps_equal_numpy_adam_with_decay_on_matrices_only(device, clip):
+def test_three_steps_equal_numpy_adam_with_decay_on_matrices_only(device, graphs, clip):
     task, inputs = ToyTask(), batch()
     config = OptimConfig(learning_rate=1e-2, weight_decay=0.1, clip_norm=clip)
     rates = np.array([1e-2, 5e-3, 1e-3], np.float32)
@@ -87,7 +100,7 @@ def test_biases_do_not_decay_unless_asked_to(device):
         assert np.array_equal(before, bias.asnumpy()) is not decayed
 
 
-def test_the_frozen_warm_up_leaves_the_backbone_alone_and_then_lets_it_go(device):
+def test_the_frozen_warm_up_leaves_the_backbone_alone_and_then_lets_it_go(device, graphs):
     task = ToyTask()
     config = OptimConfig(learning_rate=1e-2, weight_decay=0.1, freeze_epochs=1)
     step = make(task, config)
@@ -122,7 +135,7 @@ def test_amsgrad_keeps_the_largest_second_moment(device):
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("poisoned", [0, 1])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_step_that_is_not_finite_changes_nothing(device, value, poisoned, amsgrad):
+def test_a_step_that_is_not_finite_changes_nothing(device, graphs, value, poisoned, amsgrad):
     """Not the first step either, where Adam's correction for the start divides by nothing."""
     task = ToyTask()
     step = make(task, OptimConfig(ema_decay=0.9, weight_decay=0.1, amsgrad=amsgrad))
@@ -139,7 +152,7 @@ def test_a_step_that_is_not_finite_changes_nothing(device, value, poisoned, amsg
         np.testing.assert_array_equal(values, state[name])
 
 
-def test_a_skipped_step_leaves_no_trace_in_those_that_follow(device):
+def test_a_skipped_step_leaves_no_trace_in_those_that_follow(device, graphs):
     config = OptimConfig(learning_rate=1e-2, weight_decay=0.1, clip_norm=0.5)
     found = []
     for poisoned in (False, True):
@@ -155,7 +168,7 @@ def test_a_skipped_step_leaves_no_trace_in_those_that_follow(device):
         np.testing.assert_array_equal(values, found[1][name])
 
 
-def test_what_the_host_sets_between_steps_reaches_the_graph(device):
+def test_what_the_host_sets_between_steps_reaches_the_graph(device, graphs):
     """A branch in the graph once went on with the values that it was compiled with."""
     task = ToyTask()
     step = make(task, OptimConfig(learning_rate=1e-2, weight_decay=0))
