@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mtn_core.commands.arguments import positive
+from mtn_core.commands.parser import CommandParser
 from mtn_core.commands.workbook import register as register_workbook
 
 _SET_HERE = (
@@ -16,28 +17,39 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the parser of this module's command."""
     parser = subparsers.add_parser(
         "submit",
+        group="run",
         help="run the notebooks as jobs of a cluster",
-        epilog="example: mtn submit --on slurm --nodes 2 -- workbook --profile demo",
+        description=(
+            "Gives the notebooks to Slurm, to Ascend's operator on Kubernetes, or to this machine. "
+            "--dry_run shows the job and starts nothing."
+        ),
+        example="mtn submit --on slurm --nodes 2 --dry_run -- workbook --profile demo",
     )
-    parser.add_argument("--on", choices=("slurm", "ascendjob", "local"), required=True)
-    parser.add_argument("--nodes", type=positive, default=1, help="machines that train (1)")
-    parser.add_argument("--local_workers", type=positive, default=1, help="processes on each (1)")
-    parser.add_argument("--name", help="of the job (mtn-PROFILE)")
+    parser.add_argument(
+        "--on", choices=("slurm", "ascendjob", "local"), required=True, help="what runs the job"
+    )
+    parser.add_argument("--nodes", type=positive, default=1, help="machines that train")
+    parser.add_argument("--local_workers", type=positive, default=1, help="processes on each")
+    parser.add_argument("--name", help="of the job (default: mtn-PROFILE)")
     parser.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="--NAME=VALUE",
-        help="a further option of sbatch, as --option=--partition=gpu; may be repeated",
+        help="a further option of sbatch, as --option=--partition=gpu",
     )
-    parser.add_argument("--job_dir", type=Path, help="scripts and what jobs print (jobs/NAME)")
+    parser.add_argument(
+        "--job_dir", type=Path, help="scripts and what jobs print (default: jobs/NAME)"
+    )
     parser.add_argument("--image", default="", help="ascendjob: container image with mtn in it")
     parser.add_argument(
         "--claim", default="", help="ascendjob: volume claim that holds this working folder"
     )
     parser.add_argument("--dry_run", action="store_true", help="show the job, start nothing")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="-- workbook [its arguments]")
-    parser.set_defaults(run=run_submit)
+    parser.set_defaults(
+        run=run_submit, kept=lambda args: "jobs that the cluster has taken go on without it"
+    )
 
 
 def run_submit(args: argparse.Namespace) -> int:
@@ -70,7 +82,7 @@ def _request(args: argparse.Namespace):
     words = args.arguments[1:] if args.arguments[:1] == ["--"] else args.arguments
     if words[:1] != ["workbook"]:
         raise ConfigError("mtn submit runs a workbook: mtn submit --on slurm -- workbook ...")
-    parser = argparse.ArgumentParser(prog="mtn", allow_abbrev=False)
+    parser = CommandParser(prog="mtn")
     register_workbook(parser.add_subparsers(required=True))
     workbook = parser.parse_args(words)  # what is wrong is said now, not on the cluster
     only, kept = _without_only(words[1:])

@@ -18,7 +18,7 @@ from mtn_core.errors import (
     RunFolderError,
     first_offenders,
 )
-from mtn_core.files import atomic_path
+from mtn_core.files import atomic_path, why_no_folder
 from mtn_core.jobs.cluster import Cluster, launch
 from mtn_core.jobs.own_data import examine_data
 from mtn_core.report import write_report
@@ -373,8 +373,8 @@ def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> 
         raise DataError(f"{root} is a file; --root takes the folder that holds veri/")
     if profile.synth_size is None:
         raise DataError(
-            f"{root / 'veri'} does not exist; the profile {profile.name} works on data that you "
-            "bring (see `mtn prepare-veri` and `mtn prepare`)"
+            f"{root / 'veri'} {why_no_folder(root / 'veri')}; the profile {profile.name} works on "
+            "data that you bring (see `mtn prepare-veri` and `mtn prepare`)"
         )
     from mtn_core.synthveri import write_synthveri
 
