@@ -76,6 +76,7 @@ EXTRA_OF = {
     "nbformat": "notebooks",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "optuna": "tune",
     "papermill": "notebooks",
     "pygments": "notebooks",
     "safetensors": "train",
@@ -104,7 +105,10 @@ def explain_missing_package(error: ModuleNotFoundError, what: str) -> MissingPac
 
 
 def nearest(word: str, words: Iterable[str], cutoff: float = 0.5) -> str | None:
-    """The most alike of ``words``; None where none is alike. Swapped letters, and capitals, are the most alike."""
+    """The most alike of ``words``; None where none is alike.
+
+    Swapped letters and capitals are the most alike.
+    """
     words = list(words)
     swapped = [one for one in words if sorted(one.lower()) == sorted(word.lower())]
     if swapped:

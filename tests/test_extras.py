@@ -11,7 +11,8 @@ from mtn_core.errors import EXTRA_OF, explain_missing_package
 
 # Distribution of a module of another name.
 DISTRIBUTIONS = {
-    "cv2": "opencv-python-headless", "faiss": "faiss-cpu", "google": "protobuf", "PIL": "pillow",
+    "cv2": "opencv-python-headless", "faiss": "faiss-cpu", "google": "protobuf",
+    "mlflow": "mlflow-skinny", "PIL": "pillow",
     "onnxruntime": "onnxruntime-gpu", "sklearn": "scikit-learn", "yaml": "pyyaml",
 }  # fmt: skip
 # Modules that come with a package of the list.

@@ -34,7 +34,7 @@ GROUPS = {
 }
 COMMAND_MODULES = (
     *("data", "convert", "train", "analysis", "export", "pose", "workbook", "submit"),
-    *("track", "doctor", "completion"),
+    *("track", "tune", "doctor", "completion"),
 )
 _GIVEN = "_given"  # in a namespace while it is filled: the flags that were there
 _SWALLOWS = (argparse.REMAINDER, argparse.PARSER)

@@ -1,4 +1,4 @@
-"""`mtn track` and `mtn tune`: runs in a tracker, and a search over recipes."""
+"""`mtn track`: runs in TensorBoard or MLflow."""
 
 import argparse
 import shlex
