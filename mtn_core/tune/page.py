@@ -145,7 +145,7 @@ def _figures(outcomes: Sequence[Outcome], keys: Sequence[str]) -> list[PageFigur
             make_figure(
                 f"key-{place}",
                 f"Validation mAP of each trial over {key}",
-                lambda ax, key=key: plot_parameter(ax, shown, key),  # type: ignore[misc]
+                lambda ax, key=key: plot_parameter(ax, shown, key, _short(key, keys)),  # type: ignore[misc]
                 size=(4.5, 3.2),
             )
         )
@@ -194,7 +194,7 @@ def plot_epochs(ax: Axes, outcomes: Sequence[Outcome]) -> Axes:
     return ax
 
 
-def plot_parameter(ax: Axes, outcomes: Sequence[Outcome], key: str) -> Axes:
+def plot_parameter(ax: Axes, outcomes: Sequence[Outcome], key: str, label: str) -> Axes:
     """Scores over the values of one key; a logarithmic axis where they span a decade or more."""
     for name, color in _COLORS.items():
         mine = [one for one in outcomes if one.outcome == name and key in one.values]
@@ -208,7 +208,7 @@ def plot_parameter(ax: Axes, outcomes: Sequence[Outcome], key: str) -> Axes:
         )
         if plain and values and min(values) > 0 and max(values) >= 10 * min(values):
             ax.set_xscale("log")
-    ax.set(xlabel=key, ylabel="validation mAP")
+    ax.set(xlabel=label, ylabel="validation mAP")
     return ax
 
 

@@ -86,7 +86,9 @@ def tune(
         "weights": str(search.pre_ckpt_path.resolve()) if search.pre_ckpt_path else None,
     }
     if train is None:
-        from mtn_core.engine.multitask import train
+        from mtn_core.engine import multitask
+
+        train = multitask.train
     study = Study(search.out, facts, search.seed)
     _summarise(study, search)
     while True:

@@ -24,7 +24,7 @@ _NAME = "mtn"
 _RUNNING, _COMPLETE = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.COMPLETE
 _PRUNED, _FAIL = optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
 _OUTCOMES = {_RUNNING: "running", _COMPLETE: "complete", _PRUNED: "pruned", _FAIL: "failed"}
-_BEFORE_PRUNING = 4  # trials that are trained to their end before any is pruned
+_BEFORE_PRUNING = 4  # trials that are trained to their end before any is pruned, from epoch 2 on
 _SEED_STRIDE = 100_003
 
 
@@ -78,7 +78,7 @@ class Study:
                     study_name=_NAME,
                     direction="maximize",
                     load_if_exists=True,
-                    pruner=optuna.pruners.MedianPruner(_BEFORE_PRUNING),
+                    pruner=optuna.pruners.MedianPruner(_BEFORE_PRUNING, n_warmup_steps=1),
                 )
                 before = dict(self._study.user_attrs)
             except (ValueError, KeyError, AssertionError) as error:
