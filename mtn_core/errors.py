@@ -70,6 +70,7 @@ EXTRA_OF = {
     "google": "onnx",
     "imagehash": "data",
     "ipywidgets": "notebooks",
+    "jupyter_client": "notebooks",
     "mindspore": "train",
     "mlflow": "mlflow",
     "nbconvert": "notebooks",

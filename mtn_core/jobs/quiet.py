@@ -64,7 +64,7 @@ def _kernel_manager(file: IO[str]) -> type:
     class LoggedKernelManager(AsyncKernelManager):
         """Starts a kernel whose own output goes to the log."""
 
-        async def start_kernel(self, **options: Any) -> None:
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             await super().start_kernel(stdout=file, stderr=file, **options)
 
     return LoggedKernelManager
