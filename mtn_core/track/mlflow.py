@@ -42,13 +42,13 @@ def track_with_mlflow(record: Record, out: str | Path, experiment: str = "mtn") 
         RunFolderError: The store is damaged, or of another release of MLflow.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     os.environ.update(_QUIET)  # before mlflow is imported
     with _quiet_migrations():
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
+        out.mkdir(parents=True, exist_ok=True)
         try:
             client = MlflowClient(tracking_uri=store_uri(out))
             experiment_id = _experiment(client, experiment, out)

@@ -8,6 +8,9 @@ from typing import Any
 
 import yaml
 from filelock import SoftFileLock
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import RecordWriter
+from tensorboardX.summary import scalar, text
 
 from mtn_core.errors import RunFolderError
 from mtn_core.files import atomic_path, remove, write_json
@@ -84,10 +87,6 @@ def _is_own(name: str) -> bool:
 
 
 def _write_events(path: Path, points: Iterable[Point], settings_of: Record | None) -> None:
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.record_writer import RecordWriter
-    from tensorboardX.summary import scalar, text
-
     with atomic_path(path) as temporary:
         writer = RecordWriter(str(temporary))
         writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())

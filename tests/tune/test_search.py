@@ -112,13 +112,14 @@ def test_where_every_trial_fails_the_search_stops(tmp_path):
     assert len(training.calls) == 3
 
 
-def test_what_is_not_a_trial_s_fault_leaves_it_to_be_gone_on_with(tmp_path):
-    class Full(FakeTraining):
+@pytest.mark.parametrize("stopped_by", [DiskError("disk full"), KeyboardInterrupt()], ids=repr)
+def test_what_is_not_a_trial_s_fault_leaves_it_to_be_gone_on_with(tmp_path, stopped_by):
+    class Stopped(FakeTraining):
         def __call__(self, *args, **options):
-            raise DiskError("disk full")
+            raise stopped_by
 
-    with pytest.raises(DiskError):
-        run(search_in(tmp_path / "s", 2), Full())
+    with pytest.raises(type(stopped_by)):
+        run(search_in(tmp_path / "s", 2), Stopped())
     outcomes = run(search_in(tmp_path / "s", 2))
     assert [one.number for one in outcomes if one.outcome == "complete"] == [0, 1]
 
