@@ -15,8 +15,9 @@ def shown(monkeypatch, value):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TQDM_DISABLE", value)
     bar = progress_bar(range(3))
+    is_shown = not bar.disable
     bar.close()
-    return not bar.disable
+    return is_shown
 
 
 def test_the_variable_of_tqdm_silences_every_bar(monkeypatch):

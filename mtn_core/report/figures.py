@@ -10,12 +10,14 @@ from matplotlib.axes import Axes
 from mtn_core.metrics.breakdown import rank_hits
 from mtn_core.metrics.statistics import bootstrap_means
 from mtn_core.report.page import format_percent
+from mtn_core.report.published import list_published
 from mtn_core.report.sources import RunSource
 from mtn_core.report.svg import draw_svg
 from mtn_core.results import RetrievalResult
 from mtn_core.viz import retrieval, training
 
 _NUM_DRAWS = 500
+_PUBLISHED = " Dotted: the mAP that others have published on the same images."
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,21 @@ def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
         f"{name}: Rank-1 {format_percent(result.cmc[0])}, mAP {format_percent(result.mAP)}"
         for name, result in results.items()
     )
+    published = {one.name: one.numbers["mAP"] for one in list_published(runs[0].result)}
     figures = [
         make_figure(
             "cmc",
             f"CMC curve. {ranks}",
             lambda ax: retrieval.plot_cmc(ax, results, bands=bands),
-            caption="Share of queries whose first true match stands at this rank or better; band: "
-            "95 % interval over vehicles.",
+            caption="Share of the queries that have a true match at this rank or before it. The "
+            "band is the 95 % interval over vehicles.",
         ),
         make_figure(
             "ap",
             f"Histogram of the average precision over the queries. {ranks}",
-            lambda ax: retrieval.plot_ap_histogram(ax, results),
+            lambda ax: retrieval.plot_ap_histogram(ax, results, references=published),
             caption="Left: queries that fail. Right: queries that are solved. The dashed line is "
-            "their mean, the mAP.",
+            "their mean, the mAP." + (_PUBLISHED if published else ""),
         ),
     ]
     if len(runs) == 1:
@@ -69,7 +72,7 @@ def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
                 "first",
                 f"Bar chart of the rank of the first true match of {len(first)} queries",
                 lambda ax: retrieval.plot_first_match_histogram(ax, first),
-                caption="How far one has to look until the vehicle appears for the first time.",
+                caption="How far down the list the vehicle appears for the first time.",
             )
         )
     return figures

@@ -32,6 +32,7 @@ class RunSource:
         train: Rows of ``train.csv``, or None.
         validation: Rows of ``validation.csv``, or None.
         baselines: mAP as fractions by baseline name.
+        baseline_numbers: All fractions of each baseline by their names in ``baselines.json``.
         warnings: What could not be read, for the page.
         notes: What a reader must know about where the numbers come from, for the page.
     """
@@ -45,6 +46,7 @@ class RunSource:
     train: pd.DataFrame | None
     validation: pd.DataFrame | None
     baselines: dict[str, float]
+    baseline_numbers: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -155,6 +157,7 @@ def load_run(
         train=_read_log(run.read_train_log, warnings),
         validation=_read_log(run.read_validation_log, warnings),
         baselines=scores,
+        baseline_numbers={str(n): read_fractions(v) for n, v in baselines.items()},
         warnings=warnings,
         notes=_texts(result.provenance.get("notes")),
     )
@@ -206,12 +209,18 @@ def _require_analysis(result: RetrievalResult, folder: Path) -> None:
 
 def read_baselines(baselines: Mapping[str, Any]) -> dict[str, float]:
     """Scores (mAP) by name, from ``{"untrained": {"mAP": 0.05}}`` or ``{"untrained": 0.05}``."""
-    scores = {}
-    for name, value in baselines.items():
-        score = value.get("mAP") if isinstance(value, Mapping) else value
-        if isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1:
-            scores[str(name)] = float(score)
-    return scores
+    found = {str(name): read_fractions(value) for name, value in baselines.items()}
+    return {name: numbers["mAP"] for name, numbers in found.items() if "mAP" in numbers}
+
+
+def read_fractions(value: Any) -> dict[str, float]:
+    """The fractions of one baseline by name; a bare number is its mAP."""
+    numbers = value if isinstance(value, Mapping) else {"mAP": value}
+    return {
+        str(name): float(number)
+        for name, number in numbers.items()
+        if isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1
+    }
 
 
 def _read(

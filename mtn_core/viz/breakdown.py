@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from mtn_core.metrics.breakdown import describe_no_interval, has_interval
 from mtn_core.viz.style import OKABE_ITO
 
 _MAX_NUMBERED_CELLS = 225  # a matrix with more cells than that has no room for numbers
@@ -22,6 +23,8 @@ def plot_breakdown(
     title: str = "",
 ) -> Axes:
     """Draw the mAP of each group with its interval, the first group on top.
+
+    A group of fewer than five vehicles has a hollow mark and no interval.
 
     Args:
         ax: Where to draw; its horizontal axis is fixed to 0..1.
@@ -47,12 +50,19 @@ def plot_breakdown(
         color = f"C{k}"
         values = aligned["mAP"].to_numpy(dtype=float)
         low, high = aligned["mAP_low"].to_numpy(float), aligned["mAP_high"].to_numpy(float)
-        ax.hlines(y, low, high, color=color, linewidth=2.2, alpha=0.55)
-        ax.plot(values, y, "os^D"[k % 4], color=color, label=name or None)
+        vehicles = aligned["num_vehicles"].fillna(0).to_numpy(int)
+        sure = np.array([has_interval(count) for count in vehicles], dtype=bool)
+        mark = "os^D"[k % 4]
+        ax.hlines(y[sure], low[sure], high[sure], color=color, linewidth=2.2, alpha=0.55)
+        ax.plot(values[sure], y[sure], mark, color=color)
+        ax.plot(values[~sure], y[~sure], mark, color=color, markerfacecolor="none")
+        ax.plot([], [], mark, color=color, label=name or None)
+        if len(tables) == 1:
+            _say_no_interval(ax, values[~sure], y[~sure], vehicles[~sure])
         if overall is not None:
             ax.axvline(overall[name], color=color, linestyle="--", linewidth=1)
     ax.set_yticks(range(len(labels)), labels)
-    ax.set(xlim=(0, 1), xlabel="mAP, with 95 % interval over vehicles")
+    ax.set(xlim=(0, 1), xlabel="mAP; line: 95 % interval over vehicles")
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.grid(axis="y", visible=False)
@@ -60,6 +70,22 @@ def plot_breakdown(
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     ax.set_title(f"{title}: {int(first['num_query'].sum())} queries")
     return ax
+
+
+def _say_no_interval(ax: Axes, values: np.ndarray, y: np.ndarray, vehicles: np.ndarray) -> None:
+    for value, height, count in zip(values, y, vehicles, strict=True):
+        if np.isfinite(value):
+            left = value < 0.6  # where there is more room
+            ax.annotate(
+                describe_no_interval(count),
+                (value, height),
+                xytext=(7 if left else -7, 0),
+                textcoords="offset points",
+                ha="left" if left else "right",
+                va="center",
+                fontsize=7.5,
+                bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 0.5},
+            )
 
 
 def plot_pair_matrix(
