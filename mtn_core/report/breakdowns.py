@@ -151,8 +151,8 @@ def _pair_part(
 ) -> Part:
     part = Part(
         heading=heading,
-        note="mAP when the gallery holds only the images of one group. It is higher than that of "
-        "the whole gallery; compare the cells with each other. Empty: no such pair.",
+        note="The mAP when the gallery holds only the images of one group. It is higher than that "
+        "of the whole gallery: compare cells with each other only. An empty cell has no pair.",
     )
     figures = []
     for k, run in enumerate(runs):
@@ -222,8 +222,8 @@ def make_verification_section(runs: Sequence[RunSource]) -> list[Section]:
         columns = [Column("Measure"), Column("Value", number=True)]
         tables.append(Table(caption, columns, rows, sortable=False))
     note = (
-        "Retrieval only orders; a system that must say yes or no needs one threshold for all "
-        "vehicles. The further the two heaps of distances overlap, the worse it can decide."
+        "Retrieval only sorts images; a system that must say yes or no needs one threshold for all "
+        "vehicles. The more the two histograms overlap, the worse it can decide."
     )
     part = Part(figures=figures, tables=tables)
     return [Section("verification", "Same vehicle, yes or no", [part], note)]

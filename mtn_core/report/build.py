@@ -31,16 +31,16 @@ from mtn_core.viz.embedding_map import Method
 _LOG = logging.getLogger(__name__)
 MAX_PICTURE_BYTES = 5_000_000  # leaves room for tables and figures below 8 MB
 _LEGEND = (
-    "Green solid frame and ✓: the same vehicle. Vermilion dashed frame and ✗: another vehicle. "
-    "Grey dotted frame and –: ignored, the same vehicle at the same camera. Below each picture: "
-    "rank and distance, vehicle, camera. Where the first true match comes later than the pictures "
-    "shown, it stands behind the dots."
+    "Solid green frame and ✓: the same vehicle. Dashed vermilion frame and ✗: another vehicle. "
+    "Dotted grey frame and –: ignored, because it is the same vehicle at the same camera. Below "
+    "each picture: rank and distance, vehicle, camera. If the first true match comes later than "
+    "the pictures shown, it stands behind the dots."
 )
 _NUM_ATTENTION = 4
 _ATTENTION_NOTE = (
-    "Bright: where in the crop the identity embedding comes from (class-activation map of the "
-    "embedding, each map on its own scale). A map on the road or on another car is a reason for "
-    "a wrong list."
+    "Bright: the part of the crop that the identity embedding comes from (class-activation map; "
+    "each map has its own scale). Where it lies on the road or on another car, that explains a "
+    "wrong list."
 )
 
 
@@ -148,7 +148,7 @@ def _rank_list_sections(
     words = {
         "worst": ("Worst queries", num),
         "best": ("Best queries", max(1, num // 3)),
-        "random": ("Queries by chance", max(1, num // 2)),
+        "random": ("Randomly chosen queries", max(1, num // 2)),
     }
     for run, ranker in zip(runs, rankers, strict=True):
         for how, (heading, count) in words.items():
@@ -191,17 +191,17 @@ def _query_sections(runs: Sequence[RunSource], rows_with_lists: set[int]) -> lis
     if dropped.rows:
         note = (
             f"{len(dropped.rows)} queries have no true match in the gallery once images of the "
-            "query's own camera are ignored. They count in no retrieval number."
+            "query's own camera are ignored. mAP, Rank-k and mINP leave them out."
         )
         sections.append(
             Section("dropped", "Queries without a match", [Part(tables=[dropped])], note)
         )
     table = make_query_table(runs, rows_with_lists)
-    note = "Press on a query's name to see its rank list."
+    note = "Press a query's name to see its rank list. Its address (#q=...) can be kept and sent."
     if len(rows_with_lists) < runs[0].result.num_query:
         note += (
-            f" This file has the lists of the {len(rows_with_lists)} worst of "
-            f"{runs[0].result.num_query} queries, to stay small."
+            f" To stay small, this file holds the lists of the {len(rows_with_lists)} worst of "
+            f"{runs[0].result.num_query} queries."
         )
     sections.append(Section("queries", "All queries", note=note, explorer=table))
     return sections

@@ -64,7 +64,7 @@ def plot_breakdown(
     ax.set_yticks(range(len(labels)), labels)
     ax.set(xlim=(0, 1), xlabel="mAP; line: 95 % interval over vehicles")
     ax.set_ylim(len(labels) - 0.5, -0.5)
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     ax.grid(axis="y", visible=False)
     if len(tables) > 1:
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -206,7 +206,12 @@ def _draw_matrix(
                 ax.text(j + 0.5, i + 0.5, f"{100 * value:.0f}", ha="center", va="center",
                         fontsize=7, color=color)  # fmt: skip
     bar = ax.figure.colorbar(
-        mesh, ax=ax, format=PercentFormatter(1, decimals=0), label=label, pad=0.02, shrink=0.9
+        mesh,
+        ax=ax,
+        format=PercentFormatter(1, decimals=0, symbol=" %"),
+        label=label,
+        pad=0.02,
+        shrink=0.9,
     )
     bar.outline.set_visible(False)
     # A vector file draws the bar as hundreds of lines otherwise, with gaps between them.

@@ -21,6 +21,7 @@ from mtn_core.viz.crops import CropSource
 from mtn_core.viz.overlay import keypoint_overlay
 from mtn_core.viz.rank_lists import Overlay, draw_rank_lists
 from mtn_core.viz.style import use_style
+from mtn_core.viz.tables import say_percent
 
 ANY = None
 
@@ -149,7 +150,8 @@ class RetrievalBrowser:
         if not fits.any():
             return "No query fits these filters."
         mean = frame["ap"].to_numpy()[fits].mean()
-        return f"{fits.sum()} of {len(frame)} queries, mAP {mean:.1%} (all: {self.result.mAP:.1%})"
+        means = f"mAP {say_percent(mean)} (all queries: {say_percent(self.result.mAP)})"
+        return f"{fits.sum()} of {len(frame)} queries, {means}"
 
     def draw(self, rows: Iterable[int], state: BrowserState, *, title: str = "") -> Figure:
         """Draw the rank lists of some queries."""

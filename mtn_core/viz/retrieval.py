@@ -60,7 +60,7 @@ def plot_cmc(
             )
     ax.set(xlabel="rank", ylabel="queries with a match up to this rank", ylim=(0, 1.01))
     ax.set_xlim(1, max(2, *(min(max_rank, len(r.cmc)) for r in results.values())))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     ax.legend(loc="lower right")
     ax.set_title(f"CMC{_title_of(results)}")
     return ax
