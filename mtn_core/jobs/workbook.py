@@ -37,6 +37,7 @@ _WAIT_FOR_NODE_0 = 3600  # seconds
 _SETTLED = {
     "root": "--root",
     "run_dir": "--runs",
+    "trained_run": "--runs",
     "device_target": "--device_target",
     "overwrite": "--overwrite",
 }
@@ -272,6 +273,7 @@ def run_workbook(
     common = {
         "root": str(root),
         "run_dir": str(run_dir),
+        "trained_run": str(run_dir),
         "recipe": profile.recipe,
         "pose_recipe": profile.pose_recipe,
         "pose_overrides": dict(profile.pose_overrides),
