@@ -1,11 +1,13 @@
 """Puts a retrieval report together from saved run files alone."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from mtn_core.files import write_text
 from mtn_core.report.absent import describe_absent
@@ -13,7 +15,12 @@ from mtn_core.report.breakdowns import make_breakdown_section, make_verification
 from mtn_core.report.comparison import make_comparison_section
 from mtn_core.report.figures import draw_retrieval_curves, draw_training
 from mtn_core.report.headline import collect_baselines, make_headline_table
-from mtn_core.report.lists import collect_explorer, view_attention, view_selection
+from mtn_core.report.lists import (
+    collect_explorer,
+    keep_large,
+    view_attention,
+    view_selection,
+)
 from mtn_core.report.map_section import make_map_section
 from mtn_core.report.mistakes import make_mistakes_section
 from mtn_core.report.page import render_page
@@ -104,6 +111,7 @@ def write_report(
         *make_verification_section(runs),
         *_training_section(runs),
     ]
+    keep_large([view for section in sections for p in section.parts for view in p.lists], store)
     lists, rows_with_lists = collect_explorer(runs, rankers, store, top_k=top_k)
     sections += _query_sections(runs, rows_with_lists)
     warnings = _collect_warnings(runs, store)
@@ -116,7 +124,7 @@ def write_report(
         title=title,
         subtitle=f"{first.result.num_query} queries against {first.result.num_gallery} gallery "
         "images",
-        scripts=("report.js",),
+        scripts=("downloads.js", "report.js"),
         summary=_summarise(title, runs),
         verdict=[*describe_run(first, subject=subject), *differences],
         headline=make_headline_table(runs),
@@ -130,6 +138,7 @@ def write_report(
         warnings=warnings,
         thumbnails=store.to_css(),
         lists=lists,
+        large=Markup(json.dumps(store.large)),  # base64 has no character that could end a script
     )
     write_text(out, page)
     return Path(out)

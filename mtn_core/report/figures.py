@@ -26,6 +26,7 @@ class PageFigure:
 
     svg: Markup
     caption: str
+    name: str = ""  # of the file that it is downloaded as
 
 
 def make_figure(
@@ -37,7 +38,7 @@ def make_figure(
     size: tuple[float, float] = (6.0, 3.6),
 ) -> PageFigure:
     """Draw one figure, see :func:`mtn_core.report.svg.draw_svg`."""
-    return PageFigure(draw_svg(key, description, draw, size=size), caption)
+    return PageFigure(draw_svg(key, description, draw, size=size), caption, key)
 
 
 def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:

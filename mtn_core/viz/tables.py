@@ -77,6 +77,9 @@ def show_table(
 
         return Markdown("*none*")
     formats = formats or {}
+    if not index or not frame.index.is_unique:  # a Styler wants rows that can be told apart
+        frame = frame.reset_index(drop=not index)
+        index = False
     shown = frame.copy().astype(object)
     for name in frame.columns:
         shown[name] = [
