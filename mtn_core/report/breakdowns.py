@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from mtn_core.metrics.breakdown import MIN_VEHICLES, describe_no_interval, has_interval
+from mtn_core.metrics.breakdown import MIN_VEHICLES, has_interval
 from mtn_core.report.figures import PageFigure, make_figure
 from mtn_core.report.page import format_percent
 from mtn_core.report.parts import Part, Section
@@ -105,7 +105,7 @@ def _draw_breakdown(
             first if single else tables,
             group,
             overall=runs[0].result.mAP if single else {r.name: r.result.mAP for r in runs},
-            title="Queries" if single else heading,
+            title=heading,
         ),
         size=(6.0, 1.1 + 0.26 * len(first) * (1 if single else 1.4)),
     )
@@ -143,7 +143,9 @@ def _map_cell(value: tuple[float, float, float, int]) -> Cell:
     share, low, high, num_vehicles = value
     if has_interval(num_vehicles):
         return percent_cell(share, interval=(low, high))
-    return replace(percent_cell(share), small=describe_no_interval(num_vehicles))
+    return replace(
+        percent_cell(share), small="no interval"
+    )  # too few vehicles, as their column says
 
 
 def _pair_part(

@@ -1,7 +1,7 @@
 """Rank lists of a page: those printed in it, and the data of the one that answers to a click."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def view_rank_list(
     return {"title": title, "detail": detail, "hits": hits}
 
 
-def keep_large(views: Sequence[dict[str, Any]], store: ThumbnailStore) -> None:
+def keep_large(views: Sequence[Mapping[str, Any]], store: ThumbnailStore) -> None:
     """Keep larger copies of the crops in printed lists, what tells most before the rest.
 
     The query, its nearest image and its first match come first, of every list.
@@ -49,7 +49,7 @@ def keep_large(views: Sequence[dict[str, Any]], store: ThumbnailStore) -> None:
         store.add_large("query" if hit["verdict"] == "query" else "gallery", hit["name"])
 
 
-def _telling(hits: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _telling(hits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     kinds = ("wrong", "right")
     firsts = [next((hit for hit in hits if hit["verdict"] == kind), None) for kind in kinds]
     return [hit for hit in firsts if hit is not None]

@@ -58,7 +58,8 @@ def plot_breakdown(
         ax.plot(values[~sure], y[~sure], mark, color=color, markerfacecolor="none")
         ax.plot([], [], mark, color=color, label=name or None)
         if len(tables) == 1:
-            _say_no_interval(ax, values[~sure], y[~sure], vehicles[~sure])
+            whole = None if overall is None else overall[name]
+            _say_no_interval(ax, values[~sure], y[~sure], vehicles[~sure], whole)
         if overall is not None:
             ax.axvline(overall[name], color=color, linestyle="--", linewidth=1)
     ax.set_yticks(range(len(labels)), labels)
@@ -72,20 +73,24 @@ def plot_breakdown(
     return ax
 
 
-def _say_no_interval(ax: Axes, values: np.ndarray, y: np.ndarray, vehicles: np.ndarray) -> None:
+def _say_no_interval(
+    ax: Axes, values: np.ndarray, y: np.ndarray, vehicles: np.ndarray, overall: float | None
+) -> None:
+    """Words at the edge of the row that neither the mark nor the line of all queries crosses."""
     for value, height, count in zip(values, y, vehicles, strict=True):
-        if np.isfinite(value):
-            left = value < 0.6  # where there is more room
-            ax.annotate(
-                describe_no_interval(count),
-                (value, height),
-                xytext=(7 if left else -7, 0),
-                textcoords="offset points",
-                ha="left" if left else "right",
-                va="center",
-                fontsize=7.5,
-                bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 0.5},
-            )
+        if not np.isfinite(value):
+            continue
+        taken = [value, value if overall is None else overall]
+        right = max(taken) <= 0.62 or min(taken) < 0.38
+        ax.text(
+            0.995 if right else 0.005,
+            height,
+            describe_no_interval(count),
+            ha="right" if right else "left",
+            va="center",
+            fontsize=7.5,
+            alpha=0.75,
+        )
 
 
 def plot_pair_matrix(

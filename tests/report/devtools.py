@@ -30,7 +30,7 @@ class Browser:
     """One Chromium with one tab; use it as a context manager."""
 
     def __init__(self):
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         ours_out, theirs_in = os.pipe()[::-1]
         theirs_out, ours_in = os.pipe()[::-1]
         # Chromium reads commands from descriptor 3 and answers on descriptor 4.
