@@ -102,9 +102,9 @@ def _draw_breakdown(
         description,
         lambda ax: breakdown.plot_breakdown(
             ax,
-            first if single else tables,
+            first if single else {run.label: tables[run.name] for run in runs},
             group,
-            overall=runs[0].result.mAP if single else {r.name: r.result.mAP for r in runs},
+            overall=runs[0].result.mAP if single else {r.label: r.result.mAP for r in runs},
             title=heading,
         ),
         size=(6.0, 1.1 + 0.26 * len(first) * (1 if single else 1.4)),
@@ -164,7 +164,7 @@ def _pair_part(
         if min(table[f"query_{name}"].nunique(), table[f"gallery_{name}"].nunique()) < 2:
             continue
         groups = len(set(table[f"query_{name}"]) | set(table[f"gallery_{name}"]))
-        title = "mAP" if len(runs) == 1 else f"mAP, {run.name}"
+        title = "mAP" if len(runs) == 1 else f"mAP, {run.label}"
         figures.append(
             make_figure(
                 f"{key.replace('_', '-')}-{k}",
@@ -186,7 +186,7 @@ def _pair_part(
 
 def make_verification_section(runs: Sequence[RunSource]) -> list[Section]:
     """ROC, equal-error rate, thresholds and distance histograms."""
-    curves = {run.name: get_table(run, "verification_roc") for run in runs}
+    curves = {run.label: get_table(run, "verification_roc") for run in runs}
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     if not curves:
         return []

@@ -100,7 +100,7 @@ def make_comparison_section(
                     plot_ap_scatter,
                     first=first.result.ap,
                     second=run.result.ap,
-                    names=(first.name, run.name),
+                    names=(first.label, run.label),
                 ),
                 caption=f"Each point is a query; above the line, {run.name} is better.",
                 size=(6.0, 3.8),

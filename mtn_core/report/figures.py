@@ -43,7 +43,7 @@ def make_figure(
 
 def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
     """CMC, average precision and rank of the first match of all runs."""
-    results = {run.name: run.result for run in runs}
+    results = {run.label: run.result for run in runs}
     bands = {name: measure_cmc_band(result) for name, result in results.items()}
     ranks = "; ".join(
         f"{name}: Rank-1 {format_percent(result.cmc[0])}, mAP {format_percent(result.mAP)}"
@@ -94,7 +94,7 @@ def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
     if not trained:
         return []
     if len(trained) > 1:
-        frames = {run.name: train for run, train in trained}
+        frames = {run.label: train for run, train in trained}
         return [
             make_figure(
                 "loss",
@@ -109,7 +109,7 @@ def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
         make_figure(
             "loss",
             f"Loss and its parts over {len(train)} training steps",
-            lambda ax: training.plot_training_curves(ax, train, title=run.name),
+            lambda ax: training.plot_training_curves(ax, train, title=run.label),
             caption="Strong: running median. Faint: as measured.",
         )
     ]

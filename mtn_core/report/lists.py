@@ -71,6 +71,7 @@ def _view_query(rank_list: RankList, store: ThumbnailStore) -> dict[str, Any]:
 
 def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
     rank = "no rank" if entry.rank is None else f"rank {entry.rank}"
+    place = "–" if entry.rank is None else f"#{entry.rank}"
     camera = _camera_words(entry.camid)
     return {
         "verdict": entry.verdict,
@@ -87,12 +88,17 @@ def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
             ]
         ),
         "lines": [
-            f"{'–' if entry.rank is None else '#' + str(entry.rank)} · d {entry.distance:.2f}",
+            f"{place} · d {say_distance(entry.distance)}",
             f"vehicle {entry.pid}",
             *camera,
         ],
         "gap": False,
     }
+
+
+def say_distance(distance: float) -> str:
+    """Three digits, which is what a place below a picture has room for."""
+    return f"{distance:.2f}" if abs(distance) < 10 else f"{distance:.1f}"
 
 
 def _camera_words(camid: int) -> list[str]:

@@ -52,7 +52,7 @@
       const images = byTrack ? [count + (count === 1 ? " image" : " images")] : [];
       row.append(makeHit(verdict, sign, thumb, name, pid,
         [rank ? "rank " + rank : "no rank", words[verdict] + ": vehicle " + pid, ...camera(camid), ...images, "distance " + distance].join(", "),
-        [(rank ? "#" + rank : "–") + " · d " + distance.toFixed(2), "vehicle " + pid, ...camera(camid), ...images]));
+        [(rank ? "#" + rank : "–") + " · d " + distance.toFixed(Math.abs(distance) < 10 ? 2 : 1), "vehicle " + pid, ...camera(camid), ...images]));
     });
     block.append(heading, row);
     return block;
