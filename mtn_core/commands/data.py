@@ -150,7 +150,7 @@ def _add_placing(parser: argparse.ArgumentParser) -> None:
 
 def run_synth(args: argparse.Namespace) -> int:
     """``mtn synth``."""
-    from mtn_core.synthveri import write_synthveri
+    from mtn_core.synthveri import VERSION, write_synthveri
 
     counts = write_synthveri(
         args.root,
@@ -159,7 +159,7 @@ def run_synth(args: argparse.Namespace) -> int:
         workers=args.workers,
         overwrite=args.overwrite,
     )
-    print(f"SynthVeRi {args.size} in {args.root / 'veri'}")
+    print(f"SynthVeRi {args.size} (version {VERSION}) in {args.root / 'veri'}")
     print(", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items()))
     return 0
 

@@ -397,6 +397,12 @@ def _check_free(runs: Sequence[NotebookRun], run_dir: Path, overwrite: bool) -> 
 
 def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> None:
     if (root / "veri").is_dir():
+        if profile.synth_size and root == Path(profile.root).resolve():
+            from mtn_core.synthveri import describe_version
+
+            note = describe_version(root)
+            if note:
+                echo(note)
         return
     if root.exists() and not root.is_dir():
         raise DataError(f"{root} is a file; --root takes the folder that holds veri/")
