@@ -69,6 +69,7 @@ EXTRA_OF = {
     "google": "onnx",
     "imagehash": "data",
     "ipywidgets": "notebooks",
+    "lancedb": "gallery",
     "mindspore": "train",
     "nbconvert": "notebooks",
     "nbformat": "notebooks",

@@ -1,0 +1,234 @@
+"""The store: what it answers, what it refuses, what it keeps."""
+
+import dataclasses
+import itertools
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from mtn_core.errors import DataError, MissingFileError, RunFolderError
+from mtn_core.gallery.records import Batch, Filter, ModelInput
+from mtn_core.gallery.store import Gallery, unit_vectors
+
+COUNT = 300
+
+
+def kept(which, made):
+    """Numbers of the sightings that a filter keeps, worked out one by one."""
+    batch = made.batch(0, COUNT)
+
+    def keeps(i):
+        camera, time = batch.cameras[i], batch.times[i]
+        camera = camera and camera.lstrip("0")
+        return (
+            (not which.camera or camera in which.camera)
+            and camera not in which.not_camera
+            and (which.after is None or (time is not None and time >= which.after))
+            and (which.before is None or (time is not None and time < which.before))
+            and (not which.color or batch.colors[i] in which.color)
+            and (not which.type or batch.types[i] in which.type)
+            and (not which.vehicle or batch.vehicles[i] in which.vehicle)
+            and (not which.track or batch.tracks[i] in which.track)
+            and batch.image_sha256[i] not in which.not_image
+        )
+
+    return [i for i in range(COUNT) if keeps(i)]
+
+
+def filters(made):
+    start = made.start
+    singles = [
+        {"camera": ("2",)},
+        {"camera": ("002", "4")},
+        {"not_camera": ("1", "3")},
+        {"after": start + timedelta(minutes=100)},
+        {"before": start + timedelta(minutes=200)},
+        {"color": ("o'live",)},
+        {"type": ("bus",)},
+        {"vehicle": ("v3", "v9")},
+        {"track": ("t7",)},
+        {"not_image": (made.sha(5), made.sha(6))},
+    ]
+    pairs = [a | b for a, b in itertools.combinations(singles, 2) if not set(a) & set(b)]
+    return [Filter(), *(Filter(**values) for values in singles + pairs)]
+
+
+def expected_hits(query, numbers, top, made, metric):
+    """Names and distances by NumPy, from embeddings as float16 keeps them."""
+    features = made.features(0, COUNT)
+    if metric == "cosine":
+        features, query = unit_vectors(features), unit_vectors(query[None])[0]
+    rows = features[numbers].astype(np.float16).astype(np.float64)
+    squares = ((rows - query.astype(np.float64)) ** 2).sum(axis=1)
+    distances = squares / 2 if metric == "cosine" else np.sqrt(squares)
+    order = np.argsort(distances, kind="stable")[:top]
+    return [f"day/{numbers[i]:05d}.jpg" for i in order], distances[order]
+
+
+def test_every_filter_counts_and_searches_as_numpy_does(filled, made):
+    queries = np.random.default_rng(1000).normal(size=(2, 48)).astype(np.float32)
+    for which in filters(made):
+        numbers = kept(which, made)
+        assert filled.count(which) == len(numbers), which
+        found = filled.search(queries, which, top=7)
+        for query, hits in zip(queries, found, strict=True):
+            names, distances = expected_hits(query, numbers, 7, made, "cosine")
+            assert [hit.name for hit in hits] == names, which
+            np.testing.assert_allclose([h.distance for h in hits], distances, atol=1e-6)
+
+
+def test_euclidean_distances_keep_the_length_of_embeddings(tmp_path, made):
+    gallery = Gallery.create(tmp_path / "g", made.info(metric="euclidean"))
+    gallery.add(made.batch(0, COUNT, features=3 * made.features(0, COUNT)))
+    query = np.random.default_rng(5).normal(size=48).astype(np.float32)
+    rows = (3 * made.features(0, COUNT)).astype(np.float16).astype(np.float64)
+    distances = np.sort(np.linalg.norm(rows - query, axis=1))[:9]
+    (hits,) = gallery.search(query, top=9)
+    np.testing.assert_allclose([hit.distance for hit in hits], distances, rtol=1e-6)
+
+
+def test_rounding_of_the_query_changes_no_rank(tmp_path, made):
+    """A hundred rows nearer to each other than float16 tells apart at the query's size."""
+    gallery = Gallery.create(tmp_path / "g", made.info(metric="euclidean", dimension=4))
+    rng = np.random.default_rng(0)
+    query = np.array([100.03, 100.03, 100.03, 100.03], np.float32)  # float16 steps by 0.0625
+    rows = query.astype(np.float16) + 0.0625 * rng.integers(-3, 4, (400, 4))
+    features = rows.astype(np.float16).astype(np.float32)
+    gallery.add(made.batch(0, 400, features=features))
+    (hits,) = gallery.search(query, top=20)
+    distances = np.sort(np.linalg.norm(features.astype(np.float64) - query, axis=1))
+    np.testing.assert_allclose([hit.distance for hit in hits], distances[:20], rtol=1e-6)
+
+
+def test_a_sighting_says_what_was_added(filled, made):
+    (hits,) = filled.search(made.features(24, 1), top=1)
+    (hit,) = hits
+    assert hit.image_sha256 == made.sha(24) and hit.id == made.sha(24)[:16]
+    assert (hit.name, hit.camera, hit.track, hit.vehicle) == ("day/00024.jpg", "5", "t6", "v3")
+    assert hit.time == made.start + timedelta(minutes=24)
+    assert (hit.color, hit.type) == ("red", "sedan")
+    assert hit.color_confidence == pytest.approx(0.5) and hit.distance < 1e-6
+    unknown = filled.sightings([made.sha(0)[:16]])[0]
+    assert unknown.camera == "" and unknown.time is None and np.isnan(unknown.distance)
+
+
+def test_the_same_image_is_never_there_twice(gallery, made):
+    assert gallery.add(made.batch(0, 10)) == 10
+    assert gallery.add(made.batch(5, 10)) == 5
+    twice = made.batch(20, 4, image_sha256=[made.sha(20)] * 4)
+    assert gallery.add(twice) == 1
+    assert len(gallery) == 16
+    assert gallery.known([made.sha(3), made.sha(99)]) == {made.sha(3)}
+    assert Gallery.open(gallery.path).add(made.batch(0, 15)) == 0
+
+
+def test_removing_by_filter_and_by_id(gallery, made):
+    gallery.add(made.batch(0, 50))
+    ids = [s.id for s in gallery.sightings(Filter(camera=("2",)))]
+    assert gallery.remove(ids[:2]) == 2
+    assert gallery.remove(Filter(camera=("2",))) == len(ids) - 2
+    assert gallery.count(Filter(camera=("2",))) == 0 and len(gallery) == 50 - len(ids)
+    with pytest.raises(DataError, match="give a filter"):
+        gallery.remove(Filter())
+    with pytest.raises(DataError, match="give a filter"):
+        gallery.remove([])
+    assert gallery.add(made.batch(0, 50)) == len(ids)  # what was removed may come again
+
+
+def test_times_with_a_zone_become_utc(filled, made):
+    there = datetime(2024, 5, 1, 16, 10, tzinfo=timezone(timedelta(hours=2)))
+    assert Filter(after=there).after == datetime(2024, 5, 1, 14, 10)
+    assert filled.count(Filter(after=there)) == filled.count(
+        Filter(after=datetime(2024, 5, 1, 14, 10, tzinfo=UTC))
+    )
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"model_sha256": "b" * 64}, "of checkpoint bbbbbbbbbbbb.*made by aaaaaaaaaaaa"),
+        ({"pose_sha256": "c" * 64}, "PoseEstNet cccccccccccc.*no pose"),
+        ({"features": np.zeros((4, 47), np.float32)}, r"\(number, 48\).*\(4, 47\)"),
+    ],
+)
+def test_embeddings_of_another_model_are_refused(gallery, made, changes, match):
+    with pytest.raises(DataError, match=match):
+        gallery.add(made.batch(0, 4, **changes))
+    assert len(gallery) == 0
+
+
+def test_embeddings_beyond_float16_are_refused(tmp_path, made):
+    gallery = Gallery.create(tmp_path / "g", made.info(metric="euclidean"))
+    with pytest.raises(DataError, match="65504"):
+        gallery.add(made.batch(0, 4, features=np.full((4, 48), 1e5, np.float32)))
+    with pytest.raises(DataError, match="finite"):
+        made.batch(0, 1, features=np.full((1, 48), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "/etc/passwd", "a/../../x.jpg", "", "a//b.jpg"])
+def test_names_that_leave_the_folder_are_refused(made, name):
+    with pytest.raises(DataError, match="inside the image folder"):
+        made.batch(0, 1, names=[name])
+
+
+def test_an_image_is_only_ever_one_of_the_folder(tmp_path, made):
+    images = tmp_path / "images"
+    (images / "day").mkdir(parents=True)
+    (tmp_path / "secret.jpg").write_text("no")
+    (images / "day" / "00000.jpg").write_text("yes")
+    (images / "day" / "00001.jpg").symlink_to(tmp_path / "secret.jpg")
+    gallery = Gallery.create(tmp_path / "g", made.info(images=str(images)))
+    gallery.add(made.batch(0, 3))
+    first, second, third = gallery.sightings()
+    by_name = {s.name: s for s in (first, second, third)}
+    assert gallery.image_path(by_name["day/00000.jpg"]).read_text() == "yes"
+    with pytest.raises(DataError, match="leads out"):
+        gallery.image_path(by_name["day/00001.jpg"])
+    with pytest.raises(MissingFileError, match="does not exist any more"):
+        gallery.image_path(by_name["day/00002.jpg"])
+    for name in ("../secret.jpg", str(tmp_path / "secret.jpg")):
+        with pytest.raises(DataError, match="leads out"):
+            gallery.image_path(dataclasses.replace(first, name=name))
+
+
+def test_what_is_there_is_not_replaced(gallery, made, tmp_path):
+    with pytest.raises(RunFolderError, match="a gallery already"):
+        Gallery.create(gallery.path, made.info())
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    with pytest.raises(RunFolderError, match="already holds"):
+        Gallery.create(tmp_path / "full", made.info())
+
+
+def test_info_is_remembered(gallery, made):
+    info = made.info(
+        threshold=0.25, images="/data", input=ModelInput(64, segments=True, pose_sha256="d" * 64)
+    )
+    there = Gallery.create(gallery.path.with_name("other"), info)
+    assert there.info == info and Gallery.open(there.path).info == info
+    there.add(made.batch(0, 3, pose_sha256="d" * 64))
+    assert Gallery.open(there.path).info.count == 3
+
+
+def test_no_gallery(tmp_path):
+    with pytest.raises(MissingFileError, match="is no gallery"):
+        Gallery.open(tmp_path)
+    assert not Gallery.is_gallery(tmp_path)
+
+
+def test_a_batch_says_which_field_is_of_another_length(made):
+    with pytest.raises(DataError, match="`colors` must have 3 values"):
+        made.batch(0, 3, colors=["red"])
+    with pytest.raises(DataError, match="64 hex digits"):
+        Batch("a" * 64, ["a.jpg"], ["ab"], np.zeros((1, 4), np.float32))
+
+
+def test_keypoints_are_kept(gallery, made):
+    keypoints = np.random.default_rng(0).random((4, 36, 3)).astype(np.float32)
+    gallery.add(made.batch(0, 4, keypoints=keypoints))
+    gallery.add(made.batch(4, 1))
+    found = gallery.backend.keypoints([made.sha(i)[:16] for i in range(5)])
+    assert set(found) == {made.sha(i)[:16] for i in range(4)}
+    for i in range(4):
+        np.testing.assert_allclose(found[made.sha(i)[:16]], keypoints[i], atol=5e-4)
