@@ -1,7 +1,8 @@
 """What keeps the rows of a gallery: LanceDB in its folder, or a server for a cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -51,3 +52,15 @@ class Backend(Protocol):
 
     def rows(self, which: Filter | Sequence[str], limit: int, offset: int = 0) -> Candidates:
         """Sightings by filter or ids, in no order."""
+
+    def keypoints(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """Predicted keypoints of sightings that have some, ``(36, 3) float32`` by id."""
+
+    def overview(self) -> tuple[dict[str, int], tuple[datetime | None, datetime | None]]:
+        """Sightings by camera, and the first and the last time."""
+
+    def batches(self, model_sha256: str, pose_sha256: str | None) -> Iterator[Batch]:
+        """All rows, a few thousand at a time."""
+
+    def verify(self) -> int:
+        """Check that what is kept is what was written; returns the number of files."""

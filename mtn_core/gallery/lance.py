@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from mtn_core.errors import DiskError, RunFolderError
@@ -36,6 +37,7 @@ _INDEX_FROM = 20_000  # rows outside of the indexes that are filtered quickly wi
 _MOST_FRAGMENTS = 200  # files, before they are joined
 _KEPT = timedelta(minutes=10)  # what a slow reader may still be reading
 _CACHE_BYTES = 64 << 20
+_BATCH_ROWS = 4096
 _SHOWN = (
     *("id", "name", "camera", "time", "track", "vehicle"),
     *("color", "color_confidence", "type", "type_confidence", "image_sha256"),
@@ -157,6 +159,20 @@ class LanceRows:
             if value.is_valid
         }
 
+    def overview(self) -> tuple[dict[str, int], tuple[datetime | None, datetime | None]]:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        with self._explained():
+            table = self._table.search().select(["camera", "time"]).to_arrow()
+        counts = pc.value_counts(table["camera"]).to_pylist()
+        ends = pc.min_max(table["time"]).as_py()
+        return {c["values"] or "": c["counts"] for c in counts}, (ends["min"], ends["max"])
+
+    def batches(self, model_sha256: str, pose_sha256: str | None) -> Iterator[Batch]:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        with self._explained():
+            for rows in self._table.search().to_batches(_BATCH_ROWS):
+                yield _to_batch(rows, model_sha256, pose_sha256)
+
     def verify(self) -> int:
         """Compare all files with their checksums; returns the number of files.
 
@@ -270,7 +286,7 @@ def _to_rows(batch: Batch, new: np.ndarray, dimension: int) -> pa.Table:
     def numbers(values: Sequence[float] | np.ndarray | None) -> pa.Array:
         if values is None:
             return pa.nulls(len(order), pa.float32())
-        return pa.array(np.asarray(values, np.float32)[order])
+        return pa.array(np.asarray(values, np.float32)[order], from_pandas=True)  # nan: null
 
     keypoints = pa.nulls(len(order), pa.list_(pa.float16()))
     if batch.keypoints is not None:
@@ -295,6 +311,37 @@ def _to_rows(batch: Batch, new: np.ndarray, dimension: int) -> pa.Table:
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dimension),
     }
     return pa.table(columns, schema=row_schema(dimension))
+
+
+def _to_batch(rows: pa.RecordBatch, model_sha256: str, pose_sha256: str | None) -> Batch:
+    """Rows of a table as crops to be added."""
+    columns = {name: rows.column(name) for name in rows.schema.names}
+    plain = {
+        name: columns[name].to_pylist()
+        for name in ("name", "camera", "time", "track", "vehicle", "color", "type")
+    }
+    keypoints = columns["keypoints"]
+    points = None
+    if len(keypoints) and not keypoints.null_count:
+        flat = keypoints.flatten().to_numpy(zero_copy_only=False)
+        points = flat.astype(np.float32).reshape(len(keypoints), NUM_KEYPOINTS, 3)
+    vectors = columns["vector"].flatten().to_numpy(zero_copy_only=False)
+    return Batch(
+        model_sha256=model_sha256,
+        pose_sha256=pose_sha256,
+        names=plain["name"],
+        image_sha256=[value.hex() for value in columns["image_sha256"].to_pylist()],
+        features=vectors.astype(np.float32).reshape(len(rows), -1),
+        cameras=plain["camera"],
+        times=plain["time"],
+        tracks=plain["track"],
+        vehicles=plain["vehicle"],
+        colors=plain["color"],
+        color_confidences=columns["color_confidence"].to_numpy(zero_copy_only=False),
+        types=plain["type"],
+        type_confidences=columns["type_confidence"].to_numpy(zero_copy_only=False),
+        keypoints=points,
+    )
 
 
 def _candidates(table: pa.Table, dimension: int) -> Candidates:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mtn_core.errors import DataError, MissingFileError, RunFolderError, first_line
-from mtn_core.files import atomic_folder, write_json
+from mtn_core.files import new_folder, write_json
 from mtn_core.gallery.backend import Backend, Candidates
 from mtn_core.gallery.lance import LanceRows
 from mtn_core.gallery.records import (
@@ -68,7 +68,7 @@ class Gallery:
         path = Path(path)
         if (path / INFO).is_file():
             raise RunFolderError(f"{path} is a gallery already; choose another folder")
-        with atomic_folder(path) as folder:
+        with new_folder(path) as folder:
             LanceRows.create(folder, info.dimension)
             write_json(folder / INFO, {"format": _FORMAT, **info.to_json_dict()})
         return cls.open(path)
