@@ -38,6 +38,7 @@ _MOST_FRAGMENTS = 200  # files, before they are joined
 _KEPT = timedelta(minutes=10)  # what a slow reader may still be reading
 _CACHE_BYTES = 64 << 20
 _BATCH_ROWS = 4096
+_HASHED_BYTES = 256 << 20  # looked at in a quarter of a second whenever a gallery is opened
 _SHOWN = (
     *("id", "name", "camera", "time", "track", "vehicle"),
     *("color", "color_confidence", "type", "type_confidence", "image_sha256"),
@@ -74,16 +75,22 @@ class LanceRows:
         self._checksums = Checksums(folder, FOLDER)
         self._known: tuple[int, np.ndarray] | None = None
         with self._explained():
+            self._checksums.check(up_to=_HASHED_BYTES)
             self._table = _connect(folder).open_table(TABLE)
 
     @classmethod
-    def create(cls, folder: Path, dimension: int) -> None:
+    def create(cls, folder: Path, dimension: int, shown: Path) -> None:
         """Make an empty table in a folder.
+
+        Args:
+            folder: Where; it will be renamed.
+            dimension: Of the embeddings.
+            shown: What an error calls it.
 
         Raises:
             DiskError: The disk is full.
         """
-        with explained(folder, None):
+        with explained(shown, None):
             _connect(folder).create_table(TABLE, schema=row_schema(dimension))
         Checksums(folder, FOLDER).update()
 
@@ -99,7 +106,11 @@ class LanceRows:
                 self._table.add(rows)
                 self._checksums.update()
                 self._remember(rows, before)
-                self._tidy()
+            try:
+                with self._explained():
+                    self._tidy()
+            except DiskError as error:  # the crops are safe; searching is but slower
+                _LOG.warning("the indexes are not up to date: %s", error)
             return len(new)
 
     def delete(self, which: Filter | Sequence[str]) -> int:
@@ -135,7 +146,7 @@ class LanceRows:
             if where:
                 query = query.where(where, prefilter=True)
             found = query.select([*_SHOWN, "vector", "_distance"]).limit(top).to_arrow()
-        return _candidates(found, self.dimension)
+            return _candidates(found, self.dimension)
 
     def rows(self, which: Filter | Sequence[str], limit: int, offset: int = 0) -> Candidates:
         """See :class:`mtn_core.gallery.backend.Backend`."""
@@ -145,7 +156,7 @@ class LanceRows:
             if where:
                 query = query.where(where)
             found = query.limit(limit).offset(offset).to_arrow()
-        return _candidates(found, self.dimension)
+            return _candidates(found, self.dimension)
 
     def keypoints(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Predicted keypoints of sightings that have some, ``(36, 3) float32`` by id."""
@@ -179,7 +190,7 @@ class LanceRows:
         Raises:
             DataError: One is missing or changed.
         """
-        return self._checksums.verify()
+        return self._checksums.check()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -243,6 +254,7 @@ class LanceRows:
         fragments = self._table.stats()["fragment_stats"]["num_fragments"]
         if fragments > _MOST_FRAGMENTS:
             started = time.perf_counter()
+            self._checksums.update(joining=True)
             self._table.optimize(cleanup_older_than=_KEPT)
             _LOG.debug("joined %d files in %.1f s", fragments, time.perf_counter() - started)
         if behind >= _INDEX_FROM:

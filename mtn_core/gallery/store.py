@@ -69,7 +69,7 @@ class Gallery:
         if (path / INFO).is_file():
             raise RunFolderError(f"{path} is a gallery already; choose another folder")
         with new_folder(path) as folder:
-            LanceRows.create(folder, info.dimension)
+            LanceRows.create(folder, info.dimension, path)
             write_json(folder / INFO, {"format": _FORMAT, **info.to_json_dict()})
         return cls.open(path)
 
