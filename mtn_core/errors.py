@@ -77,6 +77,7 @@ EXTRA_OF = {
     "onnxruntime": "onnx",
     "papermill": "notebooks",
     "pygments": "notebooks",
+    "pymilvus": "milvus",
     "safetensors": "train",
     "torch": "convert",
     "traitlets": "notebooks",

@@ -77,6 +77,12 @@ def _register_create(actions) -> None:
         "--images", type=Path, required=True, help="folder that holds all crops, now and later"
     )
     _add_threshold(parser)
+    parser.add_argument(
+        "--server", help="keep the rows in Milvus: http://host:19530 (token: MILVUS_TOKEN)"
+    )
+    parser.add_argument(
+        "--collection", default="mtn_gallery", help="its name there (default: mtn_gallery)"
+    )
     parser.set_defaults(run=run_create)
 
 
@@ -244,11 +250,12 @@ def _open_or_create(args: argparse.Namespace, embedder: "Embedder", images: Path
 def run_create(args: argparse.Namespace) -> int:
     """Handle `mtn gallery create`."""
     from mtn_core.errors import DataError
-    from mtn_core.gallery.store import Gallery
+    from mtn_core.gallery.store import Gallery, Server
 
     if not args.images.is_dir():
         raise DataError(f"folder {args.images} does not exist, or is no folder")
-    Gallery.create(args.gallery, embedder_of(args).new_info(args.images, args.threshold))
+    server = Server(args.server, args.collection) if args.server else None
+    Gallery.create(args.gallery, embedder_of(args).new_info(args.images, args.threshold), server)
     print(f"written: {args.gallery}")
     return 0
 

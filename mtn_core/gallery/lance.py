@@ -257,7 +257,7 @@ class LanceRows:
             self._checksums.update(joining=True)
             self._table.optimize(cleanup_older_than=_KEPT)
             _LOG.debug("joined %d files in %.1f s", fragments, time.perf_counter() - started)
-        if behind >= _INDEX_FROM:
+        if behind >= max(_INDEX_FROM, count // 16):
             _create_indexes(self._table)
         if self._table.version != before:
             self._checksums.update()

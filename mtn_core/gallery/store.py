@@ -11,6 +11,7 @@ as they are kept, in float16.
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ __all__ = [
     "Gallery",
     "GalleryInfo",
     "ModelInput",
+    "Server",
     "Sighting",
     "unit_vectors",
 ]
@@ -43,6 +45,19 @@ INFO = "gallery.json"
 _FORMAT = "mtn-gallery/1"
 _MARGIN = 32  # rows beyond those wanted, for what the store's rounding may have put behind
 ALL = Filter()
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a Milvus server keeps the rows of a gallery.
+
+    Attributes:
+        uri: ``http://host:19530``, or a file of milvus-lite.
+        collection: Its name there.
+    """
+
+    uri: str
+    collection: str
 
 
 class Gallery:
@@ -58,19 +73,31 @@ class Gallery:
         self.path, self._info, self.backend = path, info, backend
 
     @classmethod
-    def create(cls, path: str | Path, info: GalleryInfo) -> "Gallery":
+    def create(cls, path: str | Path, info: GalleryInfo, server: Server | None = None) -> "Gallery":
         """Make an empty gallery; its folder appears whole or not at all.
+
+        Args:
+            path: The folder.
+            info: What it will hold.
+            server: Milvus, which keeps the rows in place of the folder.
 
         Raises:
             RunFolderError: Something is there already.
             DiskError: The disk is full.
+            DataError: The server cannot be reached.
         """
         path = Path(path)
         if (path / INFO).is_file():
             raise RunFolderError(f"{path} is a gallery already; choose another folder")
         with new_folder(path) as folder:
-            LanceRows.create(folder, info.dimension, path)
-            write_json(folder / INFO, {"format": _FORMAT, **info.to_json_dict()})
+            if server is None:
+                LanceRows.create(folder, info.dimension, path)
+            else:
+                from mtn_core.gallery.milvus import MilvusRows
+
+                MilvusRows.create(server.uri, server.collection, info.dimension, info.model_sha256)
+            kept = {"server": server and dataclasses.asdict(server)}
+            write_json(folder / INFO, {"format": _FORMAT, **info.to_json_dict(), **kept})
         return cls.open(path)
 
     @classmethod
@@ -82,8 +109,13 @@ class Gallery:
             DataError: It is damaged.
         """
         path = Path(path)
-        info = _read_info(path)
-        return cls(path, info, LanceRows(path, info.dimension))
+        info, server = _read_info(path)
+        if server is None:
+            return cls(path, info, LanceRows(path, info.dimension))
+        from mtn_core.gallery.milvus import MilvusRows
+
+        rows = MilvusRows(server.uri, server.collection, info.dimension, info.model_sha256)
+        return cls(path, info, rows)
 
     @staticmethod
     def is_gallery(path: str | Path) -> bool:
@@ -273,7 +305,7 @@ def _squares(vector: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.square(vectors - vector).sum(axis=1, dtype=np.float64)
 
 
-def _read_info(path: Path) -> GalleryInfo:
+def _read_info(path: Path) -> tuple[GalleryInfo, Server | None]:
     file = path / INFO
     if not file.is_file():
         raise MissingFileError(
@@ -284,7 +316,8 @@ def _read_info(path: Path) -> GalleryInfo:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values.pop("format") != _FORMAT:
             raise ValueError(f"format is not {_FORMAT}")
-        return GalleryInfo.from_json_dict(values)
+        server = values.pop("server", None)
+        return GalleryInfo.from_json_dict(values), server and Server(**server)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{file} does not describe a gallery ({first_line(error)}); put back a copy of it, or "
