@@ -38,6 +38,7 @@ _MOST_FRAGMENTS = 200  # files, before they are joined
 _KEPT = timedelta(minutes=10)  # what a slow reader may still be reading
 _CACHE_BYTES = 64 << 20
 _BATCH_ROWS = 4096
+_PROBED, _REFINED = 64, 10  # cells of an index that are looked into, rows compared for each wanted
 _HASHED_BYTES = 256 << 20  # looked at in a quarter of a second whenever a gallery is opened
 _SHOWN = (
     *("id", "name", "camera", "time", "track", "vehicle"),
@@ -140,7 +141,9 @@ class LanceRows:
         """See :class:`mtn_core.gallery.backend.Backend`."""
         with self._explained():
             query = self._table.search(vector, vector_column_name="vector").distance_type("l2")
-            if not approximate:
+            if approximate and self.has_index():
+                query = query.nprobes(_PROBED).refine_factor(_REFINED)
+            else:
                 query = query.bypass_vector_index()
             where = _where(which)
             if where:
@@ -169,6 +172,25 @@ class LanceRows:
             for id_, value in found
             if value.is_valid
         }
+
+    def build_index(self) -> None:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        import lancedb.index
+
+        with self._writing(), self._explained():
+            cells = max(1, min(4096, int(4 * self._table.count_rows() ** 0.5)))
+            config = lancedb.index.IvfPq(
+                distance_type="l2",
+                num_partitions=cells,
+                num_sub_vectors=_sub_vectors(self.dimension),
+            )
+            self._table.create_index("vector", config=config, replace=True)
+            self._checksums.update()
+
+    def has_index(self) -> bool:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        with self._explained():
+            return any(index.columns == ["vector"] for index in self._table.list_indices())
 
     def overview(self) -> tuple[dict[str, int], tuple[datetime | None, datetime | None]]:
         """See :class:`mtn_core.gallery.backend.Backend`."""
@@ -257,12 +279,17 @@ class LanceRows:
             self._checksums.update(joining=True)
             self._table.optimize(cleanup_older_than=_KEPT)
             _LOG.debug("joined %d files in %.1f s", fragments, time.perf_counter() - started)
-        if behind >= max(_INDEX_FROM, count // 16):
+        if behind >= max(_INDEX_FROM, count // 8):
             _create_indexes(self._table)
         if self._table.version != before:
             self._checksums.update()
             if self._known is not None and self._known[0] == before:
                 self._known = self._table.version, self._known[1]
+
+
+def _sub_vectors(dimension: int) -> int:
+    """Pieces that each become one byte: of 8 values, where they divide the embedding."""
+    return next(dimension // width for width in (8, 6, 4, 3, 2, 1) if dimension % width == 0)
 
 
 def _connect(folder: Path) -> Any:

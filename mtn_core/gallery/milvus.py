@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.errors import DataError, DiskError, MtnError, first_line
+from mtn_core.errors import ConfigError, DataError, DiskError, MtnError, first_line
 from mtn_core.gallery.backend import Candidates
 from mtn_core.gallery.records import Batch, Filter, Sighting, short_id
 from mtn_core.vehicle import NUM_KEYPOINTS
@@ -166,6 +166,16 @@ class MilvusRows:
             for row in rows
             if row["keypoints"]
         }
+
+    def build_index(self) -> None:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        raise ConfigError(
+            f"{self.uri} keeps the rows; an index of them is made with Milvus' own tools"
+        )
+
+    def has_index(self) -> bool:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        return False
 
     def overview(self) -> tuple[dict[str, int], tuple[datetime | None, datetime | None]]:
         """See :class:`mtn_core.gallery.backend.Backend`."""

@@ -44,6 +44,7 @@ __all__ = [
 INFO = "gallery.json"
 _FORMAT = "mtn-gallery/1"
 _MARGIN = 32  # rows beyond those wanted, for what the store's rounding may have put behind
+_INDEXED_FROM = 5000
 ALL = Filter()
 
 
@@ -215,7 +216,8 @@ class Gallery:
             vectors: ``(num_query, D) float32`` as the model gives them.
             which: Only sightings that it keeps are compared, all of them.
             top: Answers a query; fewer where the filter keeps fewer.
-            approximate: Ask an index, where there is one, and compare only what it proposes.
+            approximate: Ask an index, where there is one, and compare only what it proposes; under
+                a filter it may miss much.
 
         Returns:
             For each query its sightings, nearest first; at one distance by name.
@@ -227,6 +229,37 @@ class Gallery:
             raise DataError(f"`top` must be at least 1; got {top}")
         vectors = self._prepared(np.atleast_2d(np.asarray(vectors, np.float32)))
         return [self._search_one(vector, which, top, approximate) for vector in vectors]
+
+    def build_index(self, sample: int = 50, top: int = 20) -> float:
+        """Make an approximate index, for galleries too large to compare every row.
+
+        Rows that are added later are compared one by one until it is made anew.
+
+        Args:
+            sample: Sightings that are searched for, to see what the index misses.
+            top: Answers each.
+
+        Returns:
+            Recall: share of the exact answers, without a filter, that come through the index.
+
+        Raises:
+            DataError: The gallery has too few sightings.
+        """
+        if len(self) < _INDEXED_FROM:
+            raise DataError(
+                f"{self.path} has {len(self)} sightings; an index needs {_INDEXED_FROM} and is of "
+                "use from a million on"
+            )
+        self.backend.build_index()
+        step = max(1, len(self) // sample)
+        picked = [self.backend.rows(ALL, 1, i * step) for i in range(sample)]
+        queries = np.concatenate([found.vectors for found in picked])
+        exact = self.search(queries, top=top)
+        near = self.search(queries, top=top, approximate=True)
+        found = sum(
+            len({s.id for s in a} & {s.id for s in b}) for a, b in zip(exact, near, strict=True)
+        )
+        return found / max(sum(len(hits) for hits in exact), 1)
 
     def sightings(self, which: Filter | Sequence[str] = ALL, limit: int = 1000) -> list[Sighting]:
         """Sightings by filter or ids, by camera and time, at most ``limit``."""

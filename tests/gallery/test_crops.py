@@ -55,6 +55,7 @@ def test_times_of_other_forms():
     assert frames.parse("") is None and Clock().parse("unknown") is None
     for clock, text in (
         (Clock(), "yesterday"), (Clock(), "2024-13-01"), (Clock("%Y"), "05"),
+        (Clock(), "00021130"),
         (frames, "x"), (frames, "9" * 30), (frames, "-3"), (Clock(), "9999999999.5.5"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"time|format|frame|9999|not match"):
@@ -108,7 +109,7 @@ def test_a_table(images, tmp_path):
 def test_what_cannot_be_used_is_named(images, tmp_path):
     with pytest.raises(DataError, match=r"d\.webp: does not match"):
         list_crops(images, pattern="{camid}/{time}_*.jpg")
-    with pytest.raises(DataError, match=r"3 times cannot be read: .*'north' is no time.*--fps"):
+    with pytest.raises(DataError, match=r"times cannot be read: .*'north' is no time.*--fps"):
         list_crops(images, pattern="{time}/*")
     with pytest.raises(ConfigError, match="may hold"):
         list_crops(images, pattern="{camera}/*")

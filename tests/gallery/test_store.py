@@ -170,3 +170,24 @@ def test_keypoints_are_kept(gallery, made):
     assert set(found) == {made.sha(i)[:16] for i in range(4)}
     for i in range(4):
         np.testing.assert_allclose(found[made.sha(i)[:16]], keypoints[i], atol=5e-4)
+
+
+def test_an_index_is_asked_only_where_that_is_wanted(gallery, made, monkeypatch):
+    with pytest.raises(DataError, match="an index needs 5000"):
+        gallery.build_index()
+    centres = np.random.default_rng(0).normal(size=(200, 48))
+    noise = np.random.default_rng(1).normal(size=(6000, 48))
+    features = np.float32(centres[np.arange(6000) % 200] + 0.7 * noise)
+    assert gallery.add(made.batch(0, 6000, features=features)) == 6000
+    query = features[:3] + 0.1
+    before = gallery.search(query, top=10)
+    assert not gallery.backend.has_index()
+    assert gallery.search(query, top=10, approximate=True) == before
+    assert 0.5 < gallery.build_index(sample=10) <= 1
+    assert gallery.backend.has_index() and gallery.backend.verify()
+    assert gallery.search(query, top=10) == before
+    near = gallery.search(query, top=10, approximate=True)
+    assert [hits[0] for hits in near] == [hits[0] for hits in before]
+    monkeypatch.setattr("mtn_core.gallery.lance._PROBED", 1)
+    far = np.random.default_rng(2).normal(size=(20, 48))
+    assert gallery.search(far, top=50, approximate=True) != gallery.search(far, top=50)
