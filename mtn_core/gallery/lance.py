@@ -44,6 +44,7 @@ _LOCK = "write.lock"
 _LONGEST_WAIT = 600.0  # seconds for another writer
 _INDEXED = {"camera": "Bitmap", "color": "Bitmap", "type": "Bitmap", "time": "BTree", "id": "BTree"}
 _INDEX_FROM = 20_000  # rows outside of the indexes that are filtered quickly without them
+_WORTH_AN_INDEX = 1000
 _MOST_FRAGMENTS = 200  # files, before they are joined
 _KEPT = timedelta(minutes=10)  # what a slow reader may still be reading
 _CACHE_BYTES = 64 << 20
@@ -252,8 +253,18 @@ class LanceRows:
             joined = np.concatenate([self._known[1], hashes_of(rows["image_sha256"])])
             self._known = self._table.version, joined
 
-    def _tidy(self) -> None:
-        """Bring indexes up to date and join small files, once there are many."""
+    def tidy(self) -> None:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        with self._writing(), self._explained():
+            self._tidy(least=_WORTH_AN_INDEX)
+
+    def _tidy(self, least: int | None = None) -> None:
+        """Bring indexes up to date and join small files, once there are many.
+
+        Args:
+            least: Rows outside of the indexes that are worth it; by default a share of all, for
+                every making anew takes a second of a million rows, and leaves the old on disk.
+        """
         count = self._table.count_rows()
         if count < _INDEX_FROM:
             return
@@ -269,7 +280,7 @@ class LanceRows:
             self._checksums.update(joining=True)
             self._table.optimize(cleanup_older_than=_KEPT)
             _LOG.debug("joined %d files in %.1f s", fragments, time.perf_counter() - started)
-        if behind >= max(_INDEX_FROM, count // 8):
+        if behind >= (least or max(_INDEX_FROM, count // 8)):
             _create_indexes(self._table)
         if self._table.version != before:
             self._checksums.update()
