@@ -254,7 +254,7 @@ def ask_faiss(work: Path, args: argparse.Namespace) -> dict:
         coarse, args.width, cells, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_L2
     )
     begun = time.perf_counter()
-    sample = [part[:: max(1, rows // 50_000)] for _, part in chunks(work, args.width)]
+    sample = [part[:: max(1, rows // 50_000)].copy() for _, part in chunks(work, args.width)]
     index.train(np.concatenate(sample))
     for _, part in chunks(work, args.width):
         index.add(part)

@@ -207,7 +207,7 @@ class LanceRows:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the gallery against other writers, and see what they have written."""
+        """Hold the gallery against other writers; the table sees what they have written."""
         lock = FileLock(self.folder / _LOCK, timeout=_LONGEST_WAIT)
         try:
             lock.acquire()
@@ -222,8 +222,6 @@ class LanceRows:
                 "on another disk"
             ) from error
         try:
-            with self._explained():
-                self._table.checkout_latest()
             yield
         finally:
             lock.release()
