@@ -368,7 +368,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--work", type=Path, help="folder for the data, which is deleted")
     parser.add_argument(
-        "--only", nargs="+", choices=("numpy", "faiss"), help="what to compare with"
+        "--only", nargs="+", choices=("numpy", "faiss", "none"), help="compare with"
     )
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
