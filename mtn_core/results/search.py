@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.errors import DataError, MissingFileError, RunFolderError
-from mtn_core.files import atomic_path, sha256_of, write_json
+from mtn_core.files import atomic_path, sha256_of, why_no_file, write_json
 from mtn_core.metrics.distance import METRICS, BlockDistances, check_finite, check_pair
 from mtn_core.metrics.ranking import smallest
 from mtn_core.results.embeddings import load_arrays
@@ -116,7 +116,7 @@ def search(
         if image is None or embed is None:
             raise DataError("give either `embedding`, or `image` with `embed` to embed it")
         if not Path(image).is_file():
-            raise MissingFileError(f"image {image} does not exist")
+            raise MissingFileError(f"image {image} {why_no_file(Path(image))}")
         embedding = embed(Path(image))
     embedding = np.atleast_2d(np.asarray(embedding, np.float32))
     rows, distances = gallery.nearest(embedding, min(top, len(gallery)))

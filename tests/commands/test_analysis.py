@@ -114,7 +114,7 @@ def test_search_writes_a_page_with_pictures(run_dir, crop, embed_as, tmp_path):
 
 
 def test_search_page_needs_a_file(run_dir, crop, capsys):
-    assert main(["search", "--run", str(run_dir), "--image", str(crop), "--format", "html"]) == 1
+    assert main(["search", "--run", str(run_dir), "--image", str(crop), "--format", "html"]) == 2
     assert "--out" in capsys.readouterr().err
 
 
