@@ -1,5 +1,6 @@
 """A model that is ready to embed crops, with the pose it needs: an ONNX export or a checkpoint."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -263,7 +264,8 @@ def load_embedder(
         batch_size: Crops a run of the network.
 
     Raises:
-        ConfigError: The network needs a pose and gets none, or the other way round.
+        ConfigError: The network needs a pose and gets none, or the other way round; or it is a
+            checkpoint, and pymilvus is loaded already.
         MissingFileError: A file is not there.
         DataError: A file is not such a model.
         CheckpointError: Likewise.
@@ -278,6 +280,7 @@ def load_embedder(
         color_names, type_names = onnx.spec.color_names, onnx.spec.type_names
         backend: Backend = onnx
     else:
+        _refuse_late_mindspore(model)
         from mtn_core.device import setup_device
         from mtn_core.models.checkpoint import load_checkpoint
         from mtn_core.predict.mindspore import MindSporeBackend
@@ -297,6 +300,15 @@ def load_embedder(
         type_names=type_names,
         batch_size=batch_size,
     )
+
+
+def _refuse_late_mindspore(model: Path) -> None:
+    """MindSpore must be imported before the protobuf that pymilvus brings."""
+    if "pymilvus" in sys.modules and "mindspore" not in sys.modules:
+        raise ConfigError(
+            f"{model} needs MindSpore, which cannot be loaded once a Milvus server was asked: load "
+            "the model before the gallery, or give its ONNX file (`mtn export`)"
+        )
 
 
 def _check_pose(network: ModelConfig, model: Path, pose: Path | None, *, without_pose: bool):

@@ -230,20 +230,24 @@ def test_shards_made_apart_are_joined(models, crops_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     "more, said",
     [
-        (["--model", "other"], "of checkpoint 111111111111.*made by 000000000000"),
-        (["--model", "posed"], "segments, keypoints, so a crop needs its pose: .*--pose_onnx"),
-        (["--threshold", "0.7"], "leave --threshold out"),
-        (["--shard", "3/2"], "--shard must be I/N"),
-        (["--fps", "25"], "--start"),
-        (["--images", "elsewhere"], "elsewhere does not exist"),
+        ({"--model": "other"}, "of checkpoint 111111111111.*made by 000000000000"),
+        ({"--model": "posed"}, "segments, keypoints, so a crop needs its pose: .*--pose_onnx"),
+        ({"--threshold": "0.7"}, "leave --threshold out"),
+        ({"--shard": "3/2"}, "--shard must be I/N"),
+        ({"--fps": "25"}, "--start"),
+        ({"--images": "elsewhere"}, "elsewhere does not exist"),
     ],
 )
 def test_what_embed_refuses(models, crops_folder, tmp_path, capsys, more, said):
     out = tmp_path / "city"
-    assert embed(models, crops_folder, out, "--camera", "x") == 0
-    words = ["--images", crops_folder, "--out", out, "--model", models.plain]
-    more = [getattr(models, word) if word in ("other", "posed") else word for word in more]
-    assert run("embed", *words, *more) == 1
+    flags = {"--images": crops_folder, "--out": out, "--model": "plain"}
+
+    def call(flags):
+        flags = flags | {"--model": getattr(models, flags["--model"])}
+        return run("embed", *(word for flag in flags.items() for word in flag))
+
+    assert call(flags) == 0
+    assert call(flags | more) == 1
     error = capsys.readouterr().err
     assert re.search(f"error: .*{said}", error), error
     assert len(Gallery.open(out)) == COUNT
@@ -258,6 +262,13 @@ def test_a_model_with_pose_and_none_only_if_asked_for(models, crops_folder, tmp_
         load_embedder(models.plain, models.posed)
     assert not load_embedder(models.plain).needs_pose
     assert embed(models, crops_folder, tmp_path / "g", "--without_pose", model="posed") == 0
+
+
+def test_a_checkpoint_is_refused_where_mindspore_came_too_late(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymilvus", SimpleNamespace())
+    monkeypatch.delitem(sys.modules, "mindspore", raising=False)
+    with pytest.raises(ConfigError, match="load the model before the gallery, or give its ONNX"):
+        load_embedder(tmp_path / "best.ckpt")
 
 
 def test_the_same_crop_alone_and_among_others(models, crops_folder):

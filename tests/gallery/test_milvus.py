@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from mtn_core.gallery.join import join_gallery
 from mtn_core.gallery.records import Filter
 from mtn_core.gallery.store import Gallery, Server
 
-pytest.importorskip("pymilvus")
-pytest.importorskip("milvus_lite")
+if find_spec("pymilvus") is None or find_spec("milvus_lite") is None:
+    pytest.skip("pymilvus and milvus-lite are not installed", allow_module_level=True)
+if find_spec("mindspore"):
+    import mindspore  # noqa: F401 - before pymilvus, whose protobuf it could not share
 SERVER = """
 import sys
 from milvus_lite.cmdline import main
