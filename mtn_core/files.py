@@ -131,6 +131,32 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
 
 
 @contextlib.contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder; when the block succeeds, rename it to ``path``.
+
+    Nothing is ever replaced: of several processes that make the same folder at once, one succeeds.
+
+    Raises:
+        RunFolderError: Something is there, or has come meanwhile.
+    """
+    path = Path(path)
+    recover_folder(path.parent)
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        holds = "already holds files" if path.is_dir() else "exists already"
+        raise RunFolderError(f"{path} {holds}; choose another folder")
+    with _parents(path), explain_full_disk(path), hidden_folder(path) as hidden:
+        temporary = hidden / "new"
+        temporary.mkdir()
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise RunFolderError(f"{path} has been made by another process meanwhile") from error
+
+
+@contextlib.contextmanager
 def _parents(path: Path) -> Iterator[None]:
     """Make the folders above ``path``; where the block raises, those made for nothing go."""
     missing = [folder for folder in path.parents if not folder.exists()]

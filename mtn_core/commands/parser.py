@@ -33,8 +33,8 @@ GROUPS = {
     "more": "more",
 }
 COMMAND_MODULES = (
-    *("data", "convert", "train", "analysis", "export", "pose", "workbook", "submit"),
-    *("track", "tune", "doctor", "completion"),
+    *("data", "convert", "train", "analysis", "export", "pose", "gallery"),
+    *("workbook", "submit", "track", "tune", "doctor", "completion"),
 )
 _GIVEN = "_given"  # in a namespace while it is filled: the flags that were there
 _SWALLOWS = (argparse.REMAINDER, argparse.PARSER)
