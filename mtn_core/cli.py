@@ -20,7 +20,18 @@ from mtn_core.environment import guard_onednn
 from mtn_core.errors import MtnError, explain_missing_package, first_line
 
 _COMMAND_MODULES = (
-    *("data", "convert", "train", "analysis", "export", "pose", "gallery", "workbook", "submit"),
+    *(
+        "data",
+        "convert",
+        "train",
+        "analysis",
+        "export",
+        "pose",
+        "gallery",
+        "search",
+        "workbook",
+        "submit",
+    ),
     "doctor",
 )
 EXIT_FAILED = 1

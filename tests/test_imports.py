@@ -11,7 +11,18 @@ LAYERS = [
     *("strict_yaml", "vehicle", "viewpoint", "provenance", "pixel_limit", "config", "device"),
     "runs",
     *("metrics", "losses", "models", "data", "synthveri", "convert", "results", "predict", "viz"),
-    *("engine", "export", "report", "pose", "gallery", "jobs", "doctor", "commands", "cli", "__main__"),
+    *(
+        "engine",
+        "export",
+        "report",
+        "pose",
+        "gallery",
+        "jobs",
+        "doctor",
+        "commands",
+        "cli",
+        "__main__",
+    ),
 ]
 
 
