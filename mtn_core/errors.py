@@ -66,6 +66,7 @@ class NotebookError(MtnError, RuntimeError):
 EXTRA_OF = {
     "IPython": "notebooks",
     "faiss": "search",
+    "fastapi": "serve",
     "google": "onnx",
     "imagehash": "data",
     "ipywidgets": "notebooks",
@@ -78,8 +79,10 @@ EXTRA_OF = {
     "papermill": "notebooks",
     "pygments": "notebooks",
     "safetensors": "train",
+    "starlette": "serve",
     "torch": "convert",
     "traitlets": "notebooks",
+    "uvicorn": "serve",
     "zstandard": "data",
 }
 

@@ -17,6 +17,7 @@ LAYERS = [
         "report",
         "pose",
         "gallery",
+        "serve",
         "jobs",
         "doctor",
         "commands",

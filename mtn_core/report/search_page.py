@@ -53,7 +53,7 @@ def write_search_page(result: SearchResult, crops: CropSource, out: str | Path) 
         threshold=None if result.threshold is None else result.threshold.describe(),
         left_out=result.left_out,
         none_likely=result.none_likely,
-        likely=_pictures(result.likely, store, "right" if result.threshold else "ignored"),
+        likely=_pictures(result.likely, store, "likely" if result.threshold else "ignored"),
         others=_pictures(others, store, "ignored"),
         sightings=_sightings_table(result, store),
         answers=_hits_table(result),
