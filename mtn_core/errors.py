@@ -78,6 +78,7 @@ EXTRA_OF = {
     "onnxruntime": "onnx",
     "papermill": "notebooks",
     "pygments": "notebooks",
+    "pymilvus": "milvus",
     "safetensors": "train",
     "starlette": "serve",
     "torch": "convert",

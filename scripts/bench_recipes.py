@@ -2,23 +2,21 @@
 
 python scripts/bench_recipes.py --root data/synthveri-demo --seeds 0 1 2 --only seed strong
 
-Every run is a process of its own and leaves a run folder; runs that are there are not repeated.
+Every run is a process of its own and leaves a run folder; runs that passed are not repeated, and
+those that were stopped go on. `--on slurm` gives them to a cluster and waits for it.
 The score is that of the last epoch, so that nothing is chosen on the data it is measured on; where
 recipes are chosen by it, `--set data.val_ids=0.15` measures held-out training vehicles instead.
 """
 
 import argparse
 import json
-import os
-import queue
-import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from mtn_core.jobs import arrays, submit
 
 RGB_ALONE = ["model.segments=false", "model.heatmaps=false", "model.keypoints=false"]
 # What each row changes: recipe and overrides. The order is that of the table.
@@ -73,8 +71,10 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=None, choices=names, metavar="CHANGE")
     parser.add_argument("--set", nargs="+", default=[], help="overrides of every run")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="runs at once; each gets its share of the cores"
+        "--jobs", type=int, default=1, help="runs at once; here each gets its share of the cores"
     )
+    parser.add_argument("--on", choices=("local", "slurm"), default="local")
+    parser.add_argument("--option", action="append", default=[], help="further ones of sbatch")
     args = parser.parse_args()
     needs = {"real": REAL_VARIANTS, "predicted": PREDICTED_VARIANTS}
     lacking = {name for flag, group in needs.items() if not getattr(args, flag) for name in group}
@@ -85,15 +85,19 @@ def main() -> int:
     jobs = [(name, seed) for seed in args.seeds for name in asked]
     first = [job for job in jobs if job[0] in TRAININGS]
     rest = [job for job in jobs if job not in first]
-    cores: queue.Queue[set[int]] = queue.Queue()
-    for part in np.array_split(sorted(os.sched_getaffinity(0)), args.jobs):
-        cores.put(set(part.tolist()))
-    rows = []
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for group in (first, rest):
-            for row in pool.map(lambda job: run(*job, cores, args), group):
-                rows.append(row)
-                print(json.dumps(row), file=sys.stderr, flush=True)
+    for number, group in enumerate((first, rest)):
+        tasks = [arrays.Task(label(*job), command(*job, args)) for job in group]
+        if not tasks:
+            continue
+        if args.on == "local":
+            arrays.run_here(tasks, args.out, at_once=args.jobs, echo=log)
+        else:
+            arrays.write_records(tasks, args.out)
+            script = arrays.slurm_script(
+                tasks, args.out, name="mtn-bench", at_once=args.jobs, options=args.option
+            )
+            submit.submit_script(script, args.out / f"array{number}.sh", log, ["--wait"])
+    rows = [figures_of(name, seed, args) for name, seed in jobs]
     frame = pd.DataFrame(rows)
     frame["change"] = pd.Categorical(frame["change"], asked, ordered=True)
     print(summarise(frame).to_string())
@@ -102,44 +106,39 @@ def main() -> int:
     return 0
 
 
+def log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def label(name: str, seed: int) -> str:
+    return f"{name.replace(' ', '_').replace(',', '')}-{seed}"
+
+
 def folder_of(name: str, seed: int, args: argparse.Namespace) -> Path:
-    return args.out / f"{name.replace(' ', '_').replace(',', '')}-{seed}"
+    return args.out / label(name, seed)
 
 
-def run(name: str, seed: int, cores: "queue.Queue[set[int]]", args: argparse.Namespace) -> dict:
-    """A training, in a process of its own; its figures at the last epoch."""
+def figures_of(name: str, seed: int, args: argparse.Namespace) -> dict:
+    """The figures of a run at its last epoch."""
     folder = folder_of(name, seed, args)
-    done = folder / "seconds.json"
-    if not done.exists():
-        share = cores.get()
-        try:
-            started = time.perf_counter()
-            words = ["taskset", "--cpu-list", ",".join(map(str, share)), *command(name, seed, args)]
-            args.out.mkdir(parents=True, exist_ok=True)
-            log = args.out / f"{folder.name}.log"
-            with log.open("wb") as file:
-                if subprocess.run(words, stdout=file, stderr=file).returncode:
-                    sys.exit(f"{name}, seed {seed} failed; see {log}")
-            done.write_text(json.dumps(time.perf_counter() - started))
-        finally:
-            cores.put(share)
     if name in EVALUATIONS:
         found = json.loads((folder / "results.json").read_text())
         found["rank1"] = found["cmc"][0]
     else:
         found = pd.read_csv(folder / "validation.csv").iloc[-1]
     figures = {c: float(found[c]) for c in COLUMNS}
-    minutes = round(json.loads(done.read_text()) / 60, 2)
+    minutes = round(arrays.seconds_of(args.out, folder.name) / 60, 2)
     return {"change": name, "seed": seed, **figures, "minutes": minutes}
 
 
-def command(name: str, seed: int, args: argparse.Namespace) -> list[str]:
+def command(name: str, seed: int, args: argparse.Namespace) -> tuple[str, ...]:
+    """What follows `mtn`."""
     if name in EVALUATIONS:
         trained, overrides = EVALUATIONS[name]
         ckpt = folder_of(trained, seed, args) / "ckpt" / "last.ckpt"
         words = ["eval", "--root", str(args.root), "--ckpt_path", str(ckpt)]
         words += ["--out", str(folder_of(name, seed, args)), "--overwrite", "--set", *overrides]
-        return [sys.executable, "-m", "mtn_core", *words]
+        return tuple(words)
     recipe, overrides = TRAININGS.get(name, ("strong", RGB_ALONE))
     epochs, roots = args.epochs, [args.predicted if name in PREDICTED_VARIANTS else args.root]
     words = []
@@ -155,10 +154,10 @@ def command(name: str, seed: int, args: argparse.Namespace) -> list[str]:
     overrides = ["model.segments=true", *overrides, f"model.image_size={args.image_size}"]
     for root in roots:
         words += ["--root", str(root)]
-    words += ["--out", str(folder_of(name, seed, args)), "--recipe", recipe, "--overwrite"]
+    words += ["--out", str(folder_of(name, seed, args)), "--recipe", recipe]
     words += ["--epochs", str(epochs), "--seed", str(seed), "--set", *overrides]
     words += [f"train.eval_every={epochs}", "train.keep_checkpoints=1", *args.set]
-    return [sys.executable, "-m", "mtn_core", "train", *words]
+    return ("train", *words)
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:

@@ -224,7 +224,7 @@ def prepare_workspace(modules: list[str], tests: tuple[str, ...]) -> None:
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist"],
         # Forked from a process in which no test ran: those of MindSpore leave threads behind.
         "process_isolation": "forkserver",
-        "also_copy": ["scripts", "notebooks", "README.md"],
+        "also_copy": ["scripts", "notebooks", "README.md", "README_CN.md", "docs", "reports"],
     }
     lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
     with open(WORKSPACE / "pyproject.toml", "a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Every code block of the README runs, in order, in one folder; what cannot says why."""
+"""Every code block of the documents runs, in order, in one folder; what cannot says why."""
 
 import json
 import os
@@ -16,11 +16,17 @@ import pytest
 from mtn_core.results.foreign import EmbeddingFiles, load_foreign
 
 REPOSITORY = Path(__file__).parents[1]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+NAMES = ["README.md", "docs/commands.md", "docs/data.md", "docs/machines.md"]
+NAMES += ["reports/benchmarks.md", "CONTRIBUTING.md"]
+TEXTS = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in NAMES}
+README = TEXTS["README.md"]
+CHINESE = (REPOSITORY / "README_CN.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
     r"(?:<!-- test(?P<tag>[^>]*?)-->\n)?```(?P<language>\w*)\n(?P<code>.*?)```", re.S
 )
-BLOCKS = [(m["tag"], m["language"], m["code"]) for m in BLOCK.finditer(README)]
+BLOCKS = [
+    (m["tag"], m["language"], m["code"]) for text in TEXTS.values() for m in BLOCK.finditer(text)
+]
 ELSEWHERE = ("hosts", "slurm")  # run by tests/jobs/test_machines.py
 
 
@@ -52,11 +58,53 @@ def test_skipped_blocks_are_valid_bash():
             assert done.returncode == 0, done.stderr
 
 
-def test_pictures_and_files_exist():
-    for target in re.findall(r"\]\((?!http|#)([^)#]+)\)", README):
-        assert (REPOSITORY / target).exists(), target
-    for name in re.findall(r"`(scripts/[\w./]+)`", README):
-        assert (REPOSITORY / name).exists(), name
+@pytest.mark.parametrize("name", [*NAMES, "README_CN.md"])
+def test_pictures_and_files_exist(name):
+    text = CHINESE if name == "README_CN.md" else TEXTS[name]
+    for target, part in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", text):
+        path = (REPOSITORY / name).parent / target if target else REPOSITORY / name
+        assert path.exists(), target
+        if part:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.M)
+            assert part in [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles], (
+                part
+            )
+    for script in re.findall(r"`(?:bash |python )?(scripts/[\w./]+\.(?:sh|py))", text):
+        assert (REPOSITORY / script).exists(), script
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 200
+
+
+def test_the_chinese_readme_has_the_same_commands():
+    def commands(text):
+        return [m["code"] for m in BLOCK.finditer(text)]
+
+    assert commands(CHINESE) == commands(README)
+    assert re.findall(r"^\| `(\d\d_\w+)`", CHINESE, re.M) == re.findall(
+        r"^\| `(\d\d_\w+)`", README, re.M
+    )
+
+
+def test_the_chinese_map_has_every_script_of_the_original_document():
+    section = CHINESE.partition("## 从原文档的命令到本项目")[2].partition("\n## ")[0]
+    seed = [
+        *("run_single_train_{}", "run_distribute_train_{}", "run_eval_{}", "run_trans_{}"),
+        *("run_onnx_eval_gpu", "run_infer_310", "run_310_infer", "pthtockpt.py", "train.py"),
+        *("eval.py", "export.py"),
+    ]
+    for name in seed:
+        for device in ("ascend", "gpu") if "{}" in name else ("",):
+            both = name.replace("{}", "{ascend,gpu}")
+            assert name.format(device) in section or both in section, name
+    for command in re.findall(r"`mtn ([\w-]+)", section):
+        assert f'"{command}"' in COMMANDS, command
+
+
+COMMANDS = "".join(
+    path.read_text(encoding="utf-8") for path in (REPOSITORY / "mtn_core/commands").glob("*.py")
+)
 
 
 def test_what_toolboxes_are_told_to_write_is_read(tmp_path, monkeypatch):

@@ -28,6 +28,11 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     _register_add(actions)
     _register_remove(actions)
     _register_info(actions)
+    parser = actions.add_parser(
+        "index", help="make an approximate index, for millions of sightings, and measure its recall"
+    )
+    parser.add_argument("gallery", type=Path)
+    parser.set_defaults(run=run_index)
 
 
 def _register_embed(subparsers) -> None:
@@ -77,6 +82,12 @@ def _register_create(actions) -> None:
         "--images", type=Path, required=True, help="folder that holds all crops, now and later"
     )
     _add_threshold(parser)
+    parser.add_argument(
+        "--server", help="keep the rows in Milvus: http://host:19530 (token: MILVUS_TOKEN)"
+    )
+    parser.add_argument(
+        "--collection", default="mtn_gallery", help="its name there (default: mtn_gallery)"
+    )
     parser.set_defaults(run=run_create)
 
 
@@ -244,11 +255,12 @@ def _open_or_create(args: argparse.Namespace, embedder: "Embedder", images: Path
 def run_create(args: argparse.Namespace) -> int:
     """Handle `mtn gallery create`."""
     from mtn_core.errors import DataError
-    from mtn_core.gallery.store import Gallery
+    from mtn_core.gallery.store import Gallery, Server
 
     if not args.images.is_dir():
         raise DataError(f"folder {args.images} does not exist, or is no folder")
-    Gallery.create(args.gallery, embedder_of(args).new_info(args.images, args.threshold))
+    server = Server(args.server, args.collection) if args.server else None
+    Gallery.create(args.gallery, embedder_of(args).new_info(args.images, args.threshold), server)
     print(f"written: {args.gallery}")
     return 0
 
@@ -277,6 +289,15 @@ def run_remove(args: argparse.Namespace) -> int:
     gallery = Gallery.open(args.gallery)
     removed = gallery.remove(args.id or which)
     print(f"{removed} sightings removed, {len(gallery)} left in {args.gallery}")
+    return 0
+
+
+def run_index(args: argparse.Namespace) -> int:
+    """Handle `mtn gallery index`."""
+    from mtn_core.gallery.store import Gallery
+
+    recall = Gallery.open(args.gallery).build_index()
+    print(f"index written: of 20 exact answers without a filter {recall:.1%} come through it")
     return 0
 
 

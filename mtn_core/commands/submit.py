@@ -1,4 +1,4 @@
-"""`mtn submit`: the notebooks as jobs of Slurm or Kubernetes, or on this machine."""
+"""`mtn submit`: the notebooks, or many trainings, as jobs of a cluster or on this machine."""
 
 import argparse
 from pathlib import Path
@@ -16,13 +16,25 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the parser of this module's command."""
     parser = subparsers.add_parser(
         "submit",
-        help="run the notebooks as jobs of a cluster",
-        epilog="example: mtn submit --on slurm --nodes 2 -- workbook --profile demo",
+        help="run the notebooks, or many trainings, as jobs of a cluster or on this machine",
+        epilog="examples: mtn submit --on slurm --nodes 2 -- workbook --profile demo; "
+        "mtn submit --on local --at_once 2 --array recipe=seed,strong seed=0,1,2 -- "
+        "train --root data/synthveri-demo --out runs/study",
     )
     parser.add_argument("--on", choices=("slurm", "ascendjob", "local"), required=True)
     parser.add_argument("--nodes", type=positive, default=1, help="machines that train (1)")
     parser.add_argument("--local_workers", type=positive, default=1, help="processes on each (1)")
-    parser.add_argument("--name", help="of the job (mtn-PROFILE)")
+    parser.add_argument(
+        "--array",
+        nargs="+",
+        metavar="KEY=VALUE,...",
+        help="a training for every combination of these values; a key is seed, recipe or one of "
+        "--set; each run folder gets a name of its own in --out",
+    )
+    parser.add_argument(
+        "--at_once", type=positive, help="trainings of --array at once (local: 1; slurm: no limit)"
+    )
+    parser.add_argument("--name", help="of the job (mtn-PROFILE, or mtn-train)")
     parser.add_argument(
         "--option",
         action="append",
@@ -36,7 +48,11 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--claim", default="", help="ascendjob: volume claim that holds this working folder"
     )
     parser.add_argument("--dry_run", action="store_true", help="show the job, start nothing")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="-- workbook [its arguments]")
+    parser.add_argument(
+        "arguments",
+        nargs=argparse.REMAINDER,
+        help="-- workbook [its arguments], or -- train [its arguments]",
+    )
     parser.set_defaults(run=run_submit)
 
 
@@ -44,6 +60,8 @@ def run_submit(args: argparse.Namespace) -> int:
     """Handle `mtn submit`."""
     from mtn_core.jobs import submit
 
+    if args.array:
+        return _run_array(args)
     request = _request(args)
     if args.on == "local":
         if not args.dry_run:
@@ -62,18 +80,82 @@ def run_submit(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_array(args: argparse.Namespace) -> int:
+    from mtn_core.jobs import arrays, submit
+
+    name = args.name or "mtn-train"
+    folder = args.job_dir or Path("jobs") / name
+    tasks = _tasks(args)
+    if args.on == "slurm":
+        script = arrays.slurm_script(
+            tasks, folder, name=name, at_once=args.at_once, options=args.option
+        )
+        if args.dry_run:
+            print(f"# {folder / 'array.sh'}\n{script}")
+        else:
+            arrays.write_records(tasks, folder)
+            submit.submit_script(script, folder / "array.sh", print)
+    elif args.dry_run:
+        for task in tasks:
+            print(submit.shown("mtn", *task.words))
+    else:
+        arrays.run_here(tasks, folder, at_once=args.at_once or 1, echo=print)
+    return 0
+
+
+def _tasks(args: argparse.Namespace):
+    from mtn_core.commands.train import config_from_arguments
+    from mtn_core.commands.train import register as register_train
+    from mtn_core.errors import ConfigError
+    from mtn_core.jobs.arrays import plan
+
+    words = _command(args)
+    if words[:1] != ["train"]:
+        raise ConfigError("--array is for trainings: mtn submit --array seed=0,1 -- train ...")
+    if args.on == "ascendjob" or args.nodes > 1 or args.local_workers > 1:
+        raise ConfigError(
+            "--array runs each training as one process, --on slurm or local, without --nodes and "
+            "--local_workers"
+        )
+    grid: dict[str, list[str]] = {}
+    for entry in args.array:
+        key, _, values = entry.partition("=")
+        grid.setdefault(key, [])
+        if grid[key] or not all(values.split(",")):
+            raise ConfigError(f"--array takes KEY=VALUE,VALUE and each key once, got {entry}")
+        grid[key] = values.split(",")
+    parser = argparse.ArgumentParser(prog="mtn", allow_abbrev=False)
+    register_train(parser.add_subparsers(required=True))
+    out = parser.parse_args(words).out
+    twice = [word for word in words if word.partition("=")[0] in {f"--{key}" for key in grid}]
+    if twice:
+        raise ConfigError(f"{twice[0]} is given to mtn train and to --array")
+    tasks = plan(grid, [*_without(words, "--out")[1]], out)
+    for task in tasks:  # what is wrong is said now, and not by some of the runs
+        config_from_arguments(parser.parse_args(task.words))
+    return tasks
+
+
+def _command(args: argparse.Namespace) -> list[str]:
+    return args.arguments[1:] if args.arguments[:1] == ["--"] else args.arguments
+
+
 def _request(args: argparse.Namespace):
     from mtn_core.errors import ConfigError
     from mtn_core.jobs.submit import Request
     from mtn_core.jobs.workbook import find_notebooks
 
-    words = args.arguments[1:] if args.arguments[:1] == ["--"] else args.arguments
+    words = _command(args)
+    if words[:1] == ["train"]:
+        raise ConfigError("mtn submit runs trainings with --array only, such as --array seed=0,1,2")
     if words[:1] != ["workbook"]:
         raise ConfigError("mtn submit runs a workbook: mtn submit --on slurm -- workbook ...")
+    if args.at_once:
+        raise ConfigError("--at_once says how many trainings of --array run at once")
     parser = argparse.ArgumentParser(prog="mtn", allow_abbrev=False)
     register_workbook(parser.add_subparsers(required=True))
     workbook = parser.parse_args(words)  # what is wrong is said now, not on the cluster
-    only, kept = _without_only(words[1:])
+    only, kept = _without(words[1:], "--only")
     taken = [word for word in kept if word.partition("=")[0] in _SET_HERE]
     if taken:
         raise ConfigError(f"{taken[0]} is for mtn submit to say: --nodes and --local_workers do")
@@ -91,11 +173,13 @@ def _request(args: argparse.Namespace):
     )
 
 
-def _without_only(words: list[str]) -> tuple[list[str], list[str]]:
-    """The notebook numbers, and the other words."""
-    if "--only" not in words:
+def _without(words: list[str], flag: str) -> tuple[list[str], list[str]]:
+    """The values of a flag, and the other words."""
+    start = next((i for i, w in enumerate(words) if w.partition("=")[0] == flag), None)
+    if start is None:
         return [], words
-    start = words.index("--only")
+    if "=" in words[start]:
+        return [words[start].partition("=")[2]], words[:start] + words[start + 1 :]
     end = start + 1
     while end < len(words) and not words[end].startswith("-"):
         end += 1

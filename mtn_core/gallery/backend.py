@@ -56,6 +56,12 @@ class Backend(Protocol):
     def keypoints(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Predicted keypoints of sightings that have some, ``(36, 3) float32`` by id."""
 
+    def build_index(self) -> None:
+        """Make an approximate index of the embeddings, or make it anew."""
+
+    def has_index(self) -> bool:
+        """Whether there is one."""
+
     def overview(self) -> tuple[dict[str, int], tuple[datetime | None, datetime | None]]:
         """Sightings by camera, and the first and the last time."""
 

@@ -19,6 +19,7 @@ FIELDS = ("camid", "time", "track", "pid")
 ANYTHING = "**"
 _COMPACT = re.compile(r"\d{14}")
 _UNIX = re.compile(r"\d{10}(\d{3})?(\.\d+)?")
+_FIRST_YEAR = 1970
 # What cameras put into file names, where a colon may not stand.
 _FILE_TIME = re.compile(r"(\d{4}-?\d\d-?\d\d)[T _-](\d\d)-(\d\d)-(\d\d)(.*)")
 
@@ -183,8 +184,8 @@ def _to_crops(table: pd.DataFrame, images: Path, camera: str | None, clock: Cloc
         )
     if bad:
         raise DataError(
-            f"{len(bad)} times cannot be read: {first_offenders(bad)}; say how they are written "
-            "with --time_format '%Y...', or that they are frame numbers with --fps and --start"
+            f"times cannot be read: {first_offenders(bad)}; say how they are written with "
+            "--time_format '%Y...', or that they are frame numbers with --fps and --start"
         )
     return crops
 
@@ -204,6 +205,9 @@ def _parse_plain(text: str) -> datetime:
         date, *clock, rest = named.groups()
         text = f"{date}T{':'.join(clock)}{rest}"
     try:
-        return datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no time as 2024-05-01T12:30:05") from None
+        found = None
+    if found is None or found.year < _FIRST_YEAR:  # a frame number such as 00021130
+        raise ValueError(f"{text!r} is no time as 2024-05-01T12:30:05")
+    return found

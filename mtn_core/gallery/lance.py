@@ -38,6 +38,8 @@ _MOST_FRAGMENTS = 200  # files, before they are joined
 _KEPT = timedelta(minutes=10)  # what a slow reader may still be reading
 _CACHE_BYTES = 64 << 20
 _BATCH_ROWS = 4096
+_PROBED, _REFINED = 64, 10  # cells of an index that are looked into, rows compared for each wanted
+_HASHED_BYTES = 256 << 20  # looked at in a quarter of a second whenever a gallery is opened
 _SHOWN = (
     *("id", "name", "camera", "time", "track", "vehicle"),
     *("color", "color_confidence", "type", "type_confidence", "image_sha256"),
@@ -74,16 +76,22 @@ class LanceRows:
         self._checksums = Checksums(folder, FOLDER)
         self._known: tuple[int, np.ndarray] | None = None
         with self._explained():
+            self._checksums.check(up_to=_HASHED_BYTES)
             self._table = _connect(folder).open_table(TABLE)
 
     @classmethod
-    def create(cls, folder: Path, dimension: int) -> None:
+    def create(cls, folder: Path, dimension: int, shown: Path) -> None:
         """Make an empty table in a folder.
+
+        Args:
+            folder: Where; it will be renamed.
+            dimension: Of the embeddings.
+            shown: What an error calls it.
 
         Raises:
             DiskError: The disk is full.
         """
-        with explained(folder, None):
+        with explained(shown, None):
             _connect(folder).create_table(TABLE, schema=row_schema(dimension))
         Checksums(folder, FOLDER).update()
 
@@ -99,7 +107,11 @@ class LanceRows:
                 self._table.add(rows)
                 self._checksums.update()
                 self._remember(rows, before)
-                self._tidy()
+            try:
+                with self._explained():
+                    self._tidy()
+            except DiskError as error:  # the crops are safe; searching is but slower
+                _LOG.warning("the indexes are not up to date: %s", error)
             return len(new)
 
     def delete(self, which: Filter | Sequence[str]) -> int:
@@ -129,13 +141,15 @@ class LanceRows:
         """See :class:`mtn_core.gallery.backend.Backend`."""
         with self._explained():
             query = self._table.search(vector, vector_column_name="vector").distance_type("l2")
-            if not approximate:
+            if approximate and self.has_index():
+                query = query.nprobes(_PROBED).refine_factor(_REFINED)
+            else:
                 query = query.bypass_vector_index()
             where = _where(which)
             if where:
                 query = query.where(where, prefilter=True)
             found = query.select([*_SHOWN, "vector", "_distance"]).limit(top).to_arrow()
-        return _candidates(found, self.dimension)
+            return _candidates(found, self.dimension)
 
     def rows(self, which: Filter | Sequence[str], limit: int, offset: int = 0) -> Candidates:
         """See :class:`mtn_core.gallery.backend.Backend`."""
@@ -145,7 +159,7 @@ class LanceRows:
             if where:
                 query = query.where(where)
             found = query.limit(limit).offset(offset).to_arrow()
-        return _candidates(found, self.dimension)
+            return _candidates(found, self.dimension)
 
     def keypoints(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Predicted keypoints of sightings that have some, ``(36, 3) float32`` by id."""
@@ -158,6 +172,25 @@ class LanceRows:
             for id_, value in found
             if value.is_valid
         }
+
+    def build_index(self) -> None:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        import lancedb.index
+
+        with self._writing(), self._explained():
+            cells = max(1, min(4096, int(4 * self._table.count_rows() ** 0.5)))
+            config = lancedb.index.IvfPq(
+                distance_type="l2",
+                num_partitions=cells,
+                num_sub_vectors=_sub_vectors(self.dimension),
+            )
+            self._table.create_index("vector", config=config, replace=True)
+            self._checksums.update()
+
+    def has_index(self) -> bool:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        with self._explained():
+            return any(index.columns == ["vector"] for index in self._table.list_indices())
 
     def overview(self) -> tuple[dict[str, int], tuple[datetime | None, datetime | None]]:
         """See :class:`mtn_core.gallery.backend.Backend`."""
@@ -179,7 +212,7 @@ class LanceRows:
         Raises:
             DataError: One is missing or changed.
         """
-        return self._checksums.verify()
+        return self._checksums.check()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -243,14 +276,20 @@ class LanceRows:
         fragments = self._table.stats()["fragment_stats"]["num_fragments"]
         if fragments > _MOST_FRAGMENTS:
             started = time.perf_counter()
+            self._checksums.update(joining=True)
             self._table.optimize(cleanup_older_than=_KEPT)
             _LOG.debug("joined %d files in %.1f s", fragments, time.perf_counter() - started)
-        if behind >= _INDEX_FROM:
+        if behind >= max(_INDEX_FROM, count // 8):
             _create_indexes(self._table)
         if self._table.version != before:
             self._checksums.update()
             if self._known is not None and self._known[0] == before:
                 self._known = self._table.version, self._known[1]
+
+
+def _sub_vectors(dimension: int) -> int:
+    """Pieces that each become one byte: of 8 values, where they divide the embedding."""
+    return next(dimension // width for width in (8, 6, 4, 3, 2, 1) if dimension % width == 0)
 
 
 def _connect(folder: Path) -> Any:

@@ -28,7 +28,7 @@ def explained(folder: Path, checksums: Checksums | None) -> Iterator[None]:
         yield
     except (MtnError, MemoryError, ImportError):
         raise
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a panic of its Rust code is of no other class
         disk = _disk_problem(error)
         if disk:
             raise DiskError(
@@ -36,10 +36,10 @@ def explained(folder: Path, checksums: Checksums | None) -> Iterator[None]:
                 "choose a folder on another disk"
             ) from error
         if checksums is not None:
-            checksums.verify()  # names the damaged file
+            checksums.check()  # names the damaged file
         raise DataError(
-            f"{folder} cannot be read or written as a gallery ({_reason(error)}); "
-            "`mtn gallery info --verify` checks its files"
+            f"{folder} cannot be read or written as a gallery ({_reason(error)}), though its files "
+            "are as they were written; is it of a newer LanceDB?"
         ) from error
 
 

@@ -11,6 +11,7 @@ as they are kept, in float16.
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,28 @@ __all__ = [
     "Gallery",
     "GalleryInfo",
     "ModelInput",
+    "Server",
     "Sighting",
     "unit_vectors",
 ]
 INFO = "gallery.json"
 _FORMAT = "mtn-gallery/1"
 _MARGIN = 32  # rows beyond those wanted, for what the store's rounding may have put behind
+_INDEXED_FROM = 5000
 ALL = Filter()
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a Milvus server keeps the rows of a gallery.
+
+    Attributes:
+        uri: ``http://host:19530``, or a file of milvus-lite.
+        collection: Its name there.
+    """
+
+    uri: str
+    collection: str
 
 
 class Gallery:
@@ -58,19 +74,31 @@ class Gallery:
         self.path, self._info, self.backend = path, info, backend
 
     @classmethod
-    def create(cls, path: str | Path, info: GalleryInfo) -> "Gallery":
+    def create(cls, path: str | Path, info: GalleryInfo, server: Server | None = None) -> "Gallery":
         """Make an empty gallery; its folder appears whole or not at all.
+
+        Args:
+            path: The folder.
+            info: What it will hold.
+            server: Milvus, which keeps the rows in place of the folder.
 
         Raises:
             RunFolderError: Something is there already.
             DiskError: The disk is full.
+            DataError: The server cannot be reached.
         """
         path = Path(path)
         if (path / INFO).is_file():
             raise RunFolderError(f"{path} is a gallery already; choose another folder")
         with new_folder(path) as folder:
-            LanceRows.create(folder, info.dimension)
-            write_json(folder / INFO, {"format": _FORMAT, **info.to_json_dict()})
+            if server is None:
+                LanceRows.create(folder, info.dimension, path)
+            else:
+                from mtn_core.gallery.milvus import MilvusRows
+
+                MilvusRows.create(server.uri, server.collection, info.dimension, info.model_sha256)
+            kept = {"server": server and dataclasses.asdict(server)}
+            write_json(folder / INFO, {"format": _FORMAT, **info.to_json_dict(), **kept})
         return cls.open(path)
 
     @classmethod
@@ -82,8 +110,13 @@ class Gallery:
             DataError: It is damaged.
         """
         path = Path(path)
-        info = _read_info(path)
-        return cls(path, info, LanceRows(path, info.dimension))
+        info, server = _read_info(path)
+        if server is None:
+            return cls(path, info, LanceRows(path, info.dimension))
+        from mtn_core.gallery.milvus import MilvusRows
+
+        rows = MilvusRows(server.uri, server.collection, info.dimension, info.model_sha256)
+        return cls(path, info, rows)
 
     @staticmethod
     def is_gallery(path: str | Path) -> bool:
@@ -183,7 +216,8 @@ class Gallery:
             vectors: ``(num_query, D) float32`` as the model gives them.
             which: Only sightings that it keeps are compared, all of them.
             top: Answers a query; fewer where the filter keeps fewer.
-            approximate: Ask an index, where there is one, and compare only what it proposes.
+            approximate: Ask an index, where there is one, and compare only what it proposes; under
+                a filter it may miss much.
 
         Returns:
             For each query its sightings, nearest first; at one distance by name.
@@ -195,6 +229,37 @@ class Gallery:
             raise DataError(f"`top` must be at least 1; got {top}")
         vectors = self._prepared(np.atleast_2d(np.asarray(vectors, np.float32)))
         return [self._search_one(vector, which, top, approximate) for vector in vectors]
+
+    def build_index(self, sample: int = 50, top: int = 20) -> float:
+        """Make an approximate index, for galleries too large to compare every row.
+
+        Rows that are added later are compared one by one until it is made anew.
+
+        Args:
+            sample: Sightings that are searched for, to see what the index misses.
+            top: Answers each.
+
+        Returns:
+            Recall: share of the exact answers, without a filter, that come through the index.
+
+        Raises:
+            DataError: The gallery has too few sightings.
+        """
+        if len(self) < _INDEXED_FROM:
+            raise DataError(
+                f"{self.path} has {len(self)} sightings; an index needs {_INDEXED_FROM} and is of "
+                "use from a million on"
+            )
+        self.backend.build_index()
+        step = max(1, len(self) // sample)
+        picked = [self.backend.rows(ALL, 1, i * step) for i in range(sample)]
+        queries = np.concatenate([found.vectors for found in picked])
+        exact = self.search(queries, top=top)
+        near = self.search(queries, top=top, approximate=True)
+        found = sum(
+            len({s.id for s in a} & {s.id for s in b}) for a, b in zip(exact, near, strict=True)
+        )
+        return found / max(sum(len(hits) for hits in exact), 1)
 
     def sightings(self, which: Filter | Sequence[str] = ALL, limit: int = 1000) -> list[Sighting]:
         """Sightings by filter or ids, by camera and time, at most ``limit``."""
@@ -273,7 +338,7 @@ def _squares(vector: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.square(vectors - vector).sum(axis=1, dtype=np.float64)
 
 
-def _read_info(path: Path) -> GalleryInfo:
+def _read_info(path: Path) -> tuple[GalleryInfo, Server | None]:
     file = path / INFO
     if not file.is_file():
         raise MissingFileError(
@@ -284,7 +349,8 @@ def _read_info(path: Path) -> GalleryInfo:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values.pop("format") != _FORMAT:
             raise ValueError(f"format is not {_FORMAT}")
-        return GalleryInfo.from_json_dict(values)
+        server = values.pop("server", None)
+        return GalleryInfo.from_json_dict(values), server and Server(**server)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{file} does not describe a gallery ({first_line(error)}); put back a copy of it, or "

@@ -15,6 +15,8 @@ from pathlib import Path
 
 def main() -> int:
     """Run ``sys.argv[1]`` as a module with the remaining arguments."""
+    # A script's folder stands first there, and modules beside this one are nobody's top level.
+    sys.path[:] = [path for path in sys.path if Path(path) != Path(__file__).parent]
     module = sys.argv[1]
     sys.argv = [module, *sys.argv[2:]]
     try:

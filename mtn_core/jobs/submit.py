@@ -88,23 +88,55 @@ def submit_to_slurm(request: Request, echo: Callable[[str], None]) -> list[int]:
     Raises:
         ProgramError: sbatch is missing, or refuses a script; what it had taken is taken back.
     """
-    sbatch = _program("sbatch")
+    _program("sbatch")
     numbers: list[int] = []
-    request.folder.mkdir(parents=True, exist_ok=True)
     for part, script in slurm_scripts(request).items():
-        path = request.folder / f"{part}.sh"
-        write_text(path, script)
-        command = [sbatch, "--parsable"]
+        options = []
         if numbers:
-            command += [f"--dependency=afterok:{numbers[-1]}", "--kill-on-invalid-dep=yes"]
-        done = subprocess.run([*command, str(path)], check=False, capture_output=True, text=True)
-        if done.returncode:
+            options = [f"--dependency=afterok:{numbers[-1]}", "--kill-on-invalid-dep=yes"]
+        try:
+            numbers.append(submit_script(script, request.folder / f"{part}.sh", echo, options))
+        except ProgramError:
             for number in numbers:
                 subprocess.run(["scancel", str(number)], check=False)
-            raise ProgramError(f"sbatch refused {path}: {done.stderr.strip()}")
-        numbers.append(int(done.stdout.partition(";")[0]))
-        echo(f"{request.name}-{part}: job {numbers[-1]}, {path}")
+            raise
     return numbers
+
+
+def submit_script(
+    script: str, path: Path, echo: Callable[[str], None], options: Sequence[str] = ()
+) -> int:
+    """Write a batch script and give it to ``sbatch``.
+
+    Args:
+        script: Its text.
+        path: Where it is written.
+        echo: Receives the number and the script.
+        options: Of ``sbatch``. With ``--wait`` it returns when the job has ended.
+
+    Returns:
+        Slurm's number of the job.
+
+    Raises:
+        ProgramError: sbatch is missing, or refuses the script; or the job that it waited for
+            failed.
+    """
+    sbatch = _program("sbatch")
+    write_text(path, script)
+    command = [sbatch, "--parsable", *options, str(path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode and not done.stdout:
+        raise ProgramError(f"sbatch refused {path}: {done.stderr.strip()}")
+    if done.returncode:
+        raise ProgramError(f"the job of {path} failed; the logs are in {path.parent}")
+    number = int(done.stdout.partition(";")[0])
+    echo(f"{path.stem}: job {number}, {path}")
+    return number
+
+
+def shown(*words: str) -> str:
+    """A command as one types it."""
+    return shlex.join(words)
 
 
 def ascend_job(request: Request) -> dict[str, Any]:
@@ -194,7 +226,7 @@ def run_here(request: Request) -> int:
 
 def local_command(request: Request) -> str:
     """What :func:`run_here` runs."""
-    return shlex.join(_here(request))
+    return shown(*_here(request))
 
 
 def _here(request: Request) -> list[str]:

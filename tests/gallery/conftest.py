@@ -1,7 +1,9 @@
 """Galleries of made-up embeddings."""
 
 import hashlib
+import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from mtn_core.gallery.records import Batch, GalleryInfo, ModelInput
 from mtn_core.gallery.store import Gallery
 
+sys.path.insert(0, str(Path(__file__).parent))  # answers
 pytest.importorskip("lancedb")
 MODEL = "a" * 64
 WIDTH = 48

@@ -1,81 +1,19 @@
 """The store: what it answers, what it refuses, what it keeps."""
 
 import dataclasses
-import itertools
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+from answers import COUNT, check_answers
 
 from mtn_core.errors import DataError, MissingFileError, RunFolderError
 from mtn_core.gallery.records import Batch, Filter, ModelInput
-from mtn_core.gallery.store import Gallery, unit_vectors
-
-COUNT = 300
-
-
-def kept(which, made):
-    """Numbers of the sightings that a filter keeps, worked out one by one."""
-    batch = made.batch(0, COUNT)
-
-    def keeps(i):
-        camera, time = batch.cameras[i], batch.times[i]
-        camera = camera and camera.lstrip("0")
-        return (
-            (not which.camera or camera in which.camera)
-            and camera not in which.not_camera
-            and (which.after is None or (time is not None and time >= which.after))
-            and (which.before is None or (time is not None and time < which.before))
-            and (not which.color or batch.colors[i] in which.color)
-            and (not which.type or batch.types[i] in which.type)
-            and (not which.vehicle or batch.vehicles[i] in which.vehicle)
-            and (not which.track or batch.tracks[i] in which.track)
-            and batch.image_sha256[i] not in which.not_image
-        )
-
-    return [i for i in range(COUNT) if keeps(i)]
-
-
-def filters(made):
-    start = made.start
-    singles = [
-        {"camera": ("2",)},
-        {"camera": ("002", "4")},
-        {"not_camera": ("1", "3")},
-        {"after": start + timedelta(minutes=100)},
-        {"before": start + timedelta(minutes=200)},
-        {"color": ("o'live",)},
-        {"type": ("bus",)},
-        {"vehicle": ("v3", "v9")},
-        {"track": ("t7",)},
-        {"not_image": (made.sha(5), made.sha(6))},
-    ]
-    pairs = [a | b for a, b in itertools.combinations(singles, 2) if not set(a) & set(b)]
-    return [Filter(), *(Filter(**values) for values in singles + pairs)]
-
-
-def expected_hits(query, numbers, top, made, metric):
-    """Names and distances by NumPy, from embeddings as float16 keeps them."""
-    features = made.features(0, COUNT)
-    if metric == "cosine":
-        features, query = unit_vectors(features), unit_vectors(query[None])[0]
-    rows = features[numbers].astype(np.float16).astype(np.float64)
-    squares = ((rows - query.astype(np.float64)) ** 2).sum(axis=1)
-    distances = squares / 2 if metric == "cosine" else np.sqrt(squares)
-    order = np.argsort(distances, kind="stable")[:top]
-    return [f"day/{numbers[i]:05d}.jpg" for i in order], distances[order]
+from mtn_core.gallery.store import Gallery
 
 
 def test_every_filter_counts_and_searches_as_numpy_does(filled, made):
-    queries = np.random.default_rng(1000).normal(size=(2, 48)).astype(np.float32)
-    for which in filters(made):
-        numbers = kept(which, made)
-        assert filled.count(which) == len(numbers), which
-        found = filled.search(queries, which, top=7)
-        for query, hits in zip(queries, found, strict=True):
-            names, distances = expected_hits(query, numbers, 7, made, "cosine")
-            assert [hit.name for hit in hits] == names, which
-            np.testing.assert_allclose([h.distance for h in hits], distances, atol=1e-6)
+    check_answers(filled, made)
 
 
 def test_euclidean_distances_keep_the_length_of_embeddings(tmp_path, made):
@@ -232,3 +170,24 @@ def test_keypoints_are_kept(gallery, made):
     assert set(found) == {made.sha(i)[:16] for i in range(4)}
     for i in range(4):
         np.testing.assert_allclose(found[made.sha(i)[:16]], keypoints[i], atol=5e-4)
+
+
+def test_an_index_is_asked_only_where_that_is_wanted(gallery, made, monkeypatch):
+    with pytest.raises(DataError, match="an index needs 5000"):
+        gallery.build_index()
+    centres = np.random.default_rng(0).normal(size=(200, 48))
+    noise = np.random.default_rng(1).normal(size=(6000, 48))
+    features = np.float32(centres[np.arange(6000) % 200] + 0.7 * noise)
+    assert gallery.add(made.batch(0, 6000, features=features)) == 6000
+    query = features[:3] + 0.1
+    before = gallery.search(query, top=10)
+    assert not gallery.backend.has_index()
+    assert gallery.search(query, top=10, approximate=True) == before
+    assert 0.5 < gallery.build_index(sample=10) <= 1
+    assert gallery.backend.has_index() and gallery.backend.verify()
+    assert gallery.search(query, top=10) == before
+    near = gallery.search(query, top=10, approximate=True)
+    assert [hits[0] for hits in near] == [hits[0] for hits in before]
+    monkeypatch.setattr("mtn_core.gallery.lance._PROBED", 1)
+    far = np.random.default_rng(2).normal(size=(20, 48))
+    assert gallery.search(far, top=50, approximate=True) != gallery.search(far, top=50)

@@ -1,4 +1,4 @@
-"""The README's jobs of two machines: on two network namespaces, and on Slurm's own daemons."""
+"""The documented jobs of two machines: on two network namespaces, and on Slurm's own daemons."""
 
 import re
 import subprocess
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "machines.md").read_text(encoding="utf-8")
 
 
 def block(after):
-    """The first block of the README that follows some words."""
-    return README.partition(after)[2].partition("```bash\n")[2].partition("```")[0]
+    """The first block of the document that follows some words."""
+    return DOCUMENT.partition(after)[2].partition("```bash\n")[2].partition("```")[0]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def kept():
 
 @pytest.fixture
 def weights_of_one_host(folder, kept):
-    """What two workers learn on one host, by the README's own command."""
+    """What two workers learn on one host, by the document's own command."""
     if not kept:
         command = block("## Several processes and machines")
         assert "--workers 2" in command

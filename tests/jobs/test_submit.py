@@ -13,6 +13,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from mtn_core.cli import main
 
+ARRAY = ["--on", "local", "--array"]
+TRAIN_WORDS = ["train", "--root", "d", "--out", "o"]
 # From the fields that the operator documents for an AscendJob, and Kubernetes for a pod.
 POD = {
     "type": "object",
@@ -162,7 +164,16 @@ def test_an_ascend_job_fits_its_schema(work, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--on", "slurm", "--", "train", "--root", "d"], "mtn submit runs a workbook"),
+        (["--on", "slurm", "--", "eval", "--root", "d"], "mtn submit runs a workbook"),
+        (["--on", "slurm", "--", "train", "--root", "d"], "trainings with --array only"),
+        ([*ARRAY, "seed=0,1", "--", "eval"], "--array is for trainings"),
+        ([*ARRAY, "seed=0,,1", "--", *TRAIN_WORDS], "KEY=VALUE,VALUE and each key once"),
+        ([*ARRAY, "seed=0", "seed=1", "--", *TRAIN_WORDS], "each key once, got seed=1"),
+        ([*ARRAY, "seed=1,1", "--", *TRAIN_WORDS], "two runs would be called seed1"),
+        ([*ARRAY, "seed=1", "--", *TRAIN_WORDS, "--seed=2"], "--seed=2 is given to mtn train and"),
+        ([*ARRAY, "optim.lr=1", "--", *TRAIN_WORDS], "optim.lr"),
+        (["--nodes", "2", *ARRAY, "seed=1", "--", *TRAIN_WORDS], "each training as one process"),
+        (["--on", "local", "--at_once", "2", "--", "workbook"], "--at_once says how many"),
         (["--on", "slurm", "--", "workbook", "--workers", "2"], "--workers is for mtn submit"),
         (["--on", "local", "--nodes", "2", "--", "workbook"], "local is one machine"),
         (["--on", "slurm", "--", "workbook"], "sbatch is not on PATH; --dry_run shows"),
