@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 import zipfile
@@ -45,7 +46,16 @@ def refuse_existing(
     if overwrite or not there or (path.is_dir() and not any(path.iterdir())):
         return
     holds = f"already holds {what}" if path.is_dir() else "exists already"
-    raise RunFolderError(f"{path} {holds}; choose another {remedy} or add --overwrite")
+    raise RunFolderError(f"{path} {holds}; choose another {remedy} or {say_overwrite()}")
+
+
+def say_overwrite() -> str:
+    """How a person allows a replacement: by a flag, or in a notebook by a parameter."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if getattr(shell, "kernel", None) is None:
+        return "add --overwrite"
+    return "set `overwrite = True` among the notebook's parameters (`mtn workbook`: --overwrite)"
 
 
 def why_no_file(path: Path) -> str:

@@ -19,7 +19,7 @@ from filelock import SoftFileLock, Timeout
 
 from mtn_core.config import Config, Recipe, Schema, config_from_dict, to_yaml, with_overrides
 from mtn_core.errors import ConfigError, RunFolderError, first_line
-from mtn_core.files import recover_folder, remove, write_json, write_text
+from mtn_core.files import recover_folder, remove, say_overwrite, write_json, write_text
 from mtn_core.strict_yaml import read_yaml
 
 # Keys of config.yaml that stand beside the sections of a recipe.
@@ -170,7 +170,7 @@ class RunFolder:
         if present and not overwrite:
             raise RunFolderError(
                 f"{self.path} already holds a run ({', '.join(present)}); choose another folder, "
-                "or give --overwrite to write into it"
+                f"or {say_overwrite()} to write into it"
             )
 
     def _lock_holder(self) -> str:
@@ -220,7 +220,7 @@ class RunFolder:
             self._recover()
         if self.results.exists() and not overwrite:
             raise RunFolderError(
-                f"{self.path} already holds results; give --overwrite to replace them"
+                f"{self.path} already holds results; {say_overwrite()} to replace them"
             )
 
     @contextlib.contextmanager

@@ -73,6 +73,7 @@ def render_page(
             nonce=secrets.token_hex(8),
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             css=read_template_text("page.css"),
+            head_js=read_template_text("head.js"),
             js=Markup("\n").join(map(read_template_text, ("page.js", *scripts))),
             **context,
         )

@@ -160,3 +160,52 @@ def test_other_machines_run_their_share_of_the_training_only(folder, tmp_path, s
     assert workbook(folder, tmp_path, smoke_root, cluster=cluster, echo=lines.append) is None
     assert lines == ["nothing to do: node 0 runs the notebooks that do not train"]
     assert not (tmp_path / "runs").exists() and not (tmp_path / "reports").exists()
+
+
+SAYS_MISSING = """from mtn_core.jobs.outcome import say_missing
+say_missing("the program did not run: no <compiler>.", "apt-get install g++")"""
+
+
+def test_a_notebook_that_did_a_part_is_called_partly(folder, tmp_path, smoke_root):
+    write_notebook(folder / "01_first.ipynb", SAYS_MISSING)
+    lines = []
+    index = workbook(folder, tmp_path, smoke_root, echo=lines.append)
+    assert any(line.startswith("01_first.ipynb partly after") for line in lines)
+    told = "the program did not run: no <compiler>. To get it: apt-get install g++"
+    assert f"  not done: {told}" in lines
+    text = index.read_text()
+    assert "◐ partly</span>: the program did not run: no &lt;compiler&gt;. To get it: apt" in text
+    assert text.count("✓ passed") == 1
+    assert "Not done:" in (index.parent / "01_first.html").read_text()
+    again = []
+    workbook(folder, tmp_path, smoke_root, resume=True, echo=again.append)
+    assert again[:2] == ["01_first.ipynb partly before", "02_second.ipynb passed before"]
+    kept = workbook(folder, tmp_path, smoke_root, only=["2"], overwrite=True)
+    assert "◐ partly" in kept.read_text()
+
+
+def test_smoke_says_that_its_numbers_mean_nothing(folder, tmp_path, smoke_root):
+    lines = []
+    index = workbook(folder, tmp_path, smoke_root, echo=lines.append)
+    assert "--profile demo, 10 minutes" in lines[-1]
+    assert "checks that everything runs" in index.read_text()
+
+
+def test_pages_lead_to_each_other(folder, tmp_path, smoke_root):
+    index = workbook(folder, tmp_path, smoke_root)
+    first, second = ((index.parent / f"{n}.html").read_text() for n in ("01_first", "02_second"))
+    assert 'rel="next" href="02_second.html"' in first and 'href="index.html"' in first
+    assert 'rel="prev" href="01_first.html"' in second and 'rel="next"' not in second
+
+
+def test_an_output_in_the_way_is_answered_in_the_notebooks_language(folder, tmp_path):
+    (tmp_path / "there.txt").write_text("x")
+    refuse = f"""from mtn_core.files import refuse_existing
+try:
+    refuse_existing({str(tmp_path / "there.txt")!r}, overwrite=False)
+except Exception as error:
+    print(error)"""
+    write_notebook(folder / "01_first.ipynb", refuse)
+    executed = tmp_path / "out.ipynb"
+    execute_notebook(folder / "01_first.ipynb", executed, {}, progress=False)
+    assert "set `overwrite = True` among the notebook's parameters" in outputs(executed)
