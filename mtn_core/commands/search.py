@@ -55,7 +55,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--threshold_of", type=Path, metavar="RUN", help="evaluation of the gallery's model"
     )
     search.add_argument(
-        "--approximate", action="store_true", help="ask an index; its recall is measured"
+        "--approximate",
+        action="store_true",
+        help="ask an index (`mtn gallery index` makes one); its recall is measured",
     )
     search.add_argument("--format", choices=("table", "json", "html"), default="table")
     search.add_argument("--out", type=Path, metavar="FILE", help="write there; html needs it")

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.errors import ConfigError
+from mtn_core.errors import ConfigError, DataError
 from mtn_core.gallery.query import Query
 from mtn_core.gallery.records import Filter, Sighting, is_inside, short_id
-from mtn_core.gallery.store import Gallery
+from mtn_core.gallery.store import ALL, Gallery
 from mtn_core.results.answer import SearchResult, make_hits
 from mtn_core.results.search import Gallery as RunGallery
 from mtn_core.results.search import search
@@ -64,7 +64,7 @@ def check_filter(
 def find_in_run(
     gallery: RunGallery,
     query: Query,
-    which: Filter = Filter(),  # noqa: B008 - frozen
+    which: Filter = ALL,
     *,
     top: int = 20,
     same_camera: bool = False,
@@ -119,7 +119,7 @@ def find_in_run(
 def find_in_store(
     gallery: Gallery,
     query: Query,
-    which: Filter = Filter(),  # noqa: B008 - frozen
+    which: Filter = ALL,
     *,
     top: int = 20,
     same_camera: bool = False,
@@ -135,11 +135,11 @@ def find_in_store(
         top: Answers wanted.
         same_camera: Keep sightings of the query's own camera.
         threshold: Cuts the answers; by default the gallery's own.
-        approximate: Ask an index, where there is one.
+        approximate: Ask the gallery's index; its recall is measured under the same filter.
 
     Raises:
         ConfigError: A filter for which the gallery has no values.
-        DataError: It is damaged.
+        DataError: It is damaged, or has no index.
     """
     info = gallery.info
     check_filter(which, info.color_names, info.type_names, gallery.path)
@@ -156,6 +156,7 @@ def find_in_store(
         left_out.append(f"the same image ({_images(len(itself))})")
     if threshold is None and info.threshold is not None:
         threshold = Threshold(info.threshold)
+    recall = measure_recall(gallery, kept, top) if approximate else None
     (sightings,) = gallery.search(query.features, kept, top, approximate=approximate)
     return SearchResult(
         asked=query.asked,
@@ -167,7 +168,38 @@ def find_in_store(
         threshold=threshold,
         hits=make_hits([_hit(sighting) for sighting in sightings], threshold),
         left_out=tuple(left_out),
+        recall=recall,
     )
+
+
+def measure_recall(gallery: Gallery, which: Filter, top: int, sample: int = 10) -> float:
+    """Share of the exact answers that come through a gallery's index, under a filter.
+
+    Args:
+        gallery: With an index.
+        which: The filter; the more it leaves out, the more an index misses.
+        top: Answers a query.
+        sample: Sightings that are searched for.
+
+    Returns:
+        0..1; 1 where the filter leaves nothing.
+
+    Raises:
+        DataError: There is no index.
+    """
+    if not gallery.backend.has_index():
+        raise DataError(
+            f"{gallery.path} has no index; `mtn gallery index {gallery.path}` makes one, and "
+            "without --approximate every sighting is compared"
+        )
+    step = max(1, gallery.count() // sample)
+    picked = [gallery.backend.rows(ALL, 1, i * step) for i in range(sample)]
+    queries = np.concatenate([found.vectors for found in picked])
+    exact = gallery.search(queries, which, top)
+    near = gallery.search(queries, which, top, approximate=True)
+    pairs = [({s.id for s in a}, {s.id for s in b}) for a, b in zip(exact, near, strict=True)]
+    wanted = sum(len(a) for a, _ in pairs)
+    return sum(len(a & b) for a, b in pairs) / wanted if wanted else 1.0
 
 
 def _hit(sighting: Sighting) -> dict[str, Any]:

@@ -103,19 +103,19 @@ def _read_options(request: Request) -> dict[str, Any]:
     unknown = sorted(set(query) - _KNOWN)
     if unknown:
         raise ConfigError(f"no option {unknown[0][:40]!r}; known are {', '.join(sorted(_KNOWN))}")
-    values = query.multi_items()
-    if len(values) > _MOST_VALUES or any(len(v) > _LONGEST_VALUE for _, v in values):
+    given = query.multi_items()
+    if len(given) > _MOST_VALUES or any(len(v) > _LONGEST_VALUE for _, v in given):
         raise ConfigError(
             f"at most {_MOST_VALUES} options of {_LONGEST_VALUE} characters; got more"
         )
-    lists = {key: tuple(filter(None, query.getlist(key))) for key in _LISTS}
-    times = {key: _read_time(key, query.get(key, "")) for key in ("after", "before")}
+    values: dict[str, Any] = {key: tuple(filter(None, query.getlist(key))) for key in _LISTS}
+    values |= {key: _read_time(key, query.get(key, "")) for key in ("after", "before")}
     same_camera = query.get("same_camera", "0")
     if same_camera not in ("0", "1"):
         raise ConfigError(f"same_camera must be 0 or 1; got {same_camera!r}")
     sizes = query.get("sizes", "")
     return {
-        "which": Filter(**lists, **times),
+        "which": Filter(**values),
         "camera": camera_name(query.get("image_camera")),
         "same_camera": same_camera == "1",
         "top": _whole("top", query.get("top", "40"), MOST_CANDIDATES),

@@ -146,6 +146,26 @@ def test_the_threshold_of_a_store_is_its_own_unless_another_is_given(ask):
     assert set(answer.sightings["camera"]) == {"2", "3", "4"}
 
 
+def test_an_index_is_asked_only_where_there_is_one_and_its_recall_is_told(
+    ask, car_gallery, monkeypatch
+):
+    with pytest.raises(DataError, match="mtn gallery index"):
+        ask("cam1/v0_0.png", approximate=True)
+    exact = type(car_gallery).search
+
+    def search(self, vectors, which=ALL, top=20, *, approximate=False):
+        """An index that knows every second answer."""
+        found = exact(self, vectors, which, top)
+        return [hits[::2] for hits in found] if approximate else found
+
+    monkeypatch.setattr(type(car_gallery.backend), "has_index", lambda self: True)
+    monkeypatch.setattr(type(car_gallery), "search", search)
+    answer = ask("cam1/v0_0.png", approximate=True)
+    assert not answer.exact and answer.recall == 0.5
+    assert "recall 0.500 on a sample" in answer.format_table()
+    assert ask("cam1/v0_0.png").recall is None
+
+
 def test_pictures_never_leave_the_folder(car_gallery, tmp_path):
     crops = StoreCrops(car_gallery.info.images)
     folder = crops.roots[0]
