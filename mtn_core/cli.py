@@ -29,6 +29,7 @@ _COMMAND_MODULES = (
         "pose",
         "gallery",
         "search",
+        "serve",
         "workbook",
         "submit",
     ),
@@ -125,6 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _leaves_mindspore_alone(args: argparse.Namespace) -> bool:
     """Whether ONNX Runtime does the work, whose CUDA is another, or processes of their own do."""
+    model = getattr(args, "model", None)
+    if isinstance(model, Path) and model.suffix == ".onnx":
+        return True
     return getattr(args, "onnx_path", None) is not None or args.command == "workbook"
 
 

@@ -35,7 +35,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--max_megabytes", type=positive, default=16, help="of the crops of an upload (16)"
     )
     serve.add_argument(
-        "--max_megapixels", type=whole_number(1, 500), default=25, help="of a crop (25)"
+        "--max_megapixels", type=whole_number(1, 500), default=25, help="likewise (25)"
     )
     add_device(serve)
     serve.set_defaults(run=run_serve)

@@ -101,6 +101,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
+        listening.listen(_MOST_CONNECTIONS)  # before the address is printed
     except OSError as error:
         listening.close()
         raise ConfigError(

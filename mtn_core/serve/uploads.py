@@ -31,7 +31,7 @@ class UploadLimits:
 
     Attributes:
         bytes: Of all crops together.
-        pixels: Of one crop.
+        pixels: Likewise.
         crops: Of one track.
     """
 
@@ -91,17 +91,24 @@ class UploadDecoder:
         shown = [_shown(name) for name in names] + ["crop"] * len(sizes)
         ends = np.cumsum(sizes).tolist()
         parts = [body[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+        self._check_headers(parts, shown)
         return [self._decode_one(part, name) for part, name in zip(parts, shown, strict=False)]
 
+    def _check_headers(self, parts: Sequence[bytes], names: Sequence[str]) -> None:
+        """Refuse by what the files say of themselves, before anything is decoded."""
+        pixels = 0
+        for data, name in zip(parts, names, strict=False):
+            if not any(is_it(data) for is_it in _FORMATS.values()):
+                raise DataError(f"{name} is not an image of a known format ({', '.join(_FORMATS)})")
+            width, height = image_size(data) or (0, 0)
+            pixels += width * height
+            if pixels > self.limits.pixels:
+                raise DataError(
+                    f"{name} has {width}x{height} pixels, more than {self.limits.pixels} for all "
+                    "crops; cut the vehicle out, or shrink the picture"
+                )
+
     def _decode_one(self, data: bytes, name: str) -> Upload:
-        if not any(is_it(data) for is_it in _FORMATS.values()):
-            raise DataError(f"{name} is not an image of a known format ({', '.join(_FORMATS)})")
-        width, height = image_size(data) or (0, 0)
-        if width * height > self.limits.pixels:
-            raise DataError(
-                f"{name} has {width}x{height} pixels, more than {self.limits.pixels}; cut the "
-                "vehicle out, or shrink the picture"
-            )
         with self._lock, _as_file(data) as path:
             problems, _ = self._strict.find_broken_images([path])
         if problems:

@@ -7,6 +7,7 @@ import tempfile
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -128,6 +129,14 @@ def test_too_many_crops(client, crop_file):
     sizes = ",".join([str(len(data))] * 4)
     answer = client.post(f"/api/search?sizes={sizes}", content=data * 4)
     assert answer.status_code == 400 and "1 to 3 crops; got 4" in answer.json()["error"]
+
+
+def test_too_many_pixels_together(client):
+    data = cv2.imencode(".png", np.full((300, 300, 3), 99, np.uint8))[1].tobytes()
+    assert client.post("/api/search", content=data).status_code == 200
+    sizes = ",".join([str(len(data))] * 3)
+    answer = client.post(f"/api/search?sizes={sizes}", content=data * 3)
+    assert answer.status_code == 400 and "200000 for all crops" in answer.json()["error"]
 
 
 def test_one_bad_crop_among_good_ones_is_named(client, crop_file):
