@@ -264,9 +264,9 @@ def _images(count: int) -> str:
 
 def _describe_filter(which: Filter) -> list[str]:
     said = [
-        f"{name.replace('not_camera', 'not camera')} {', '.join(values)}"
+        f"{name.replace('not_camera', 'outside of camera')} {' or '.join(values)}"
         for name in ("camera", "not_camera", "color", "type", "vehicle", "track")
         if (values := getattr(which, name))
     ]
     said += [f"{name} {value}" for name in ("after", "before") if (value := getattr(which, name))]
-    return [f"all but {'; '.join(said)}"] if said else []
+    return [f"whatever is not {'; '.join(said)}"] if said else []
