@@ -112,7 +112,7 @@ class UploadDecoder:
         with self._lock, _as_file(data) as path:
             problems, _ = self._strict.find_broken_images([path])
         if problems:
-            raise DataError(f"{name} {problems[0].what.replace(str(path), name)}")
+            raise DataError(f"{name} {problems[0].what}")
         return Upload(name, decode_image(data, name), hashlib.sha256(data).hexdigest())
 
 
