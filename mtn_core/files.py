@@ -67,6 +67,13 @@ def why_no_file(path: Path) -> str:
     return "is a link that leads nowhere" if path.is_symlink() else "does not exist"
 
 
+def why_no_folder(path: Path) -> str:
+    """Why there is no folder to read, for a message that begins with the path."""
+    if path.exists():
+        return "is no folder"
+    return "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path; rename it to ``path`` when the block has written it and succeeds.

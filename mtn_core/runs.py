@@ -496,6 +496,16 @@ class RunFolder:
         return context.get("command") == schema.command and config_sha256(config) == config_hash
 
 
+def run_of(path: str | Path) -> Path | None:
+    """The run folder that a path is a file of, by its name; None where there is none."""
+    place = Path(path).absolute()
+    for parent in place.parents:
+        name = place.relative_to(parent).parts[0]
+        if RunFolder(parent).config.is_file() and RunFolder.knows(name):
+            return parent
+    return None
+
+
 def config_sha256(config: Recipe) -> str:
     """Hex SHA-256 of the resolved configuration, but for what changes no result."""
     text = config.model_dump_json(exclude={"data": {_GUARD}})

@@ -19,10 +19,23 @@ if TYPE_CHECKING:
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the commands of this module."""
     report = subparsers.add_parser(
-        "report", help="one offline HTML report of runs, or of anybody's embeddings, side by side"
+        "report",
+        group="analyse",
+        help="one offline HTML report of runs, or of anybody's embeddings, side by side",
+        description=(
+            "Writes one HTML file that opens without a network: verdict, curves, rank lists, "
+            "breakdowns, confusions; of one run, or of several side by side. MindSpore is not "
+            "needed."
+        ),
+        example=(
+            "mtn report runs/first --out reports/first.html",
+            "mtn report --embeddings query.npz gallery.npz --images VeRi --out report.html",
+        ),
     )
     report.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="run folder with results")
-    report.add_argument("--out", type=Path, required=True, metavar="FILE.html")
+    report.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.html", help="page to write"
+    )
     report.add_argument("--root", type=Path, help="data root to read crops from")
     report.add_argument(
         "--images",
@@ -32,8 +45,10 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         help="folders of pictures, searched by name, instead of a data root",
     )
     report.add_argument("--title", help="page title; by default it names the runs")
-    report.add_argument("--top", type=positive, default=10, help="images in a rank list (10)")
-    report.add_argument("--lists", type=positive, help="rank lists of the worst queries (12)")
+    report.add_argument("--top", type=positive, default=10, help="images in a rank list")
+    report.add_argument(
+        "--lists", type=positive, help="rank lists of the worst queries (default: 12)"
+    )
     report.add_argument(
         "--attention",
         action="store_true",
@@ -42,13 +57,27 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     report.add_argument("--ckpt_path", type=Path, help="for --attention of a single run")
     _add_embeddings(report)
     _add_overwrite(report)
-    report.set_defaults(run=run_report, usage_error=report.error)
+    report.set_defaults(
+        run=run_report,
+        usage_error=report.error,
+        next_step=lambda args: f"open {args.out} in a browser",
+        kept=lambda args: f"{args.out} is what it was before; run it again",
+    )
 
     track2 = subparsers.add_parser(
-        "track2", help="rankings of a run on CityFlow's official queries, for the challenge"
+        "track2",
+        group="analyse",
+        help="rankings of a run on CityFlow's official queries, for the challenge",
+        description=(
+            "Writes the 100 nearest gallery images of each official query of CityFlow, in the form "
+            "that track 2 of the AI City Challenge takes."
+        ),
+        example="mtn track2 runs/cityflow --out track2.txt",
     )
     track2.add_argument("run_dir", type=Path, metavar="RUN", help="run folder with results")
-    track2.add_argument("--out", type=Path, required=True, metavar="track2.txt")
+    track2.add_argument(
+        "--out", type=Path, required=True, metavar="track2.txt", help="file to write"
+    )
     track2.add_argument("--root", type=Path, help="data root, by default the run's")
     _add_overwrite(track2)
     track2.set_defaults(run=run_track2)
@@ -63,8 +92,8 @@ def _add_embeddings(report: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("QUERY", "GALLERY"),
-        help=".npz files with features, pids, camids, names; or .npy files with --labels; may be "
-        "repeated for another network on the same images",
+        help=".npz files with features, pids, camids, names; or .npy files with --labels; repeated "
+        "for another network on the same images",
     )
     group.add_argument(
         "--labels",
@@ -75,7 +104,9 @@ def _add_embeddings(report: argparse.ArgumentParser) -> None:
         "be there)",
     )
     group.add_argument("--names", nargs="+", metavar="NAME", help="of each network, for the page")
-    group.add_argument("--metric", choices=("euclidean", "cosine"), help="distance (euclidean)")
+    group.add_argument(
+        "--metric", choices=("euclidean", "cosine"), help="distance (default: euclidean)"
+    )
     group.add_argument(
         "--run_out", type=Path, metavar="DIR", help="keep the results as run folders DIR/NAME"
     )
@@ -98,9 +129,9 @@ def run_report(args: argparse.Namespace) -> int:
 
     if not args.runs and not args.embeddings:
         args.usage_error("give a run folder, or --embeddings QUERY GALLERY")
-    check_output(args.out, is_own=is_own_page, overwrite=args.overwrite)
     if args.ckpt_path and (not args.attention or len(args.runs) > 1):
         raise ConfigError("--ckpt_path goes with --attention and a single run")
+    check_output(args.out, is_own=is_own_page, overwrite=args.overwrite)
     if args.attention and args.embeddings:
         raise ConfigError("--attention needs the network of a run; embeddings have none")
     crops = find_pictures(args.root, args.images)

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the command of this module."""
-    search = subparsers.add_parser("search", help="where was this vehicle seen")
+    search = subparsers.add_parser(
+        "search",
+        group="search",
+        help="where was this vehicle seen, by a run's gallery or one of `mtn embed`",
+        description=(
+            "Embeds a crop with the network of a run or a gallery, and lists the nearest images at "
+            "other cameras: the likely ones, below a measured distance, and the next."
+        ),
+        example=(
+            "mtn search --run runs/first --image crop.jpg --top 5",
+            "mtn search city --model MultiTask_export.onnx --image a.jpg b.jpg --not_camera 3",
+        ),
+    )
     search.add_argument(
         "gallery", type=Path, nargs="?", metavar="GALLERY", help="of `mtn embed`, or a run folder"
     )
@@ -43,13 +55,13 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--same_camera", action="store_true", help="keep images of the camera that took the crop"
     )
     add_filters(search)
-    search.add_argument("--top", type=positive, default=20, help="answers (20)")
+    search.add_argument("--top", type=positive, default=20, help="answers")
     search.add_argument("--metric", choices=("euclidean", "cosine"), help="by default the run's")
     search.add_argument("--threshold", type=float, help="distance below which an answer is likely")
     search.add_argument(
         "--false_accept",
         type=float,
-        help="share of other vehicles' pairs below the threshold, in the run's evaluation (0.01)",
+        help="share of other vehicles' pairs below the threshold, in the run's evaluation (default: 0.01)",
     )
     search.add_argument(
         "--threshold_of", type=Path, metavar="RUN", help="evaluation of the gallery's model"
@@ -59,7 +71,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         action="store_true",
         help="ask an index (`mtn gallery index` makes one); its recall is measured",
     )
-    search.add_argument("--format", choices=("table", "json", "html"), default="table")
+    search.add_argument(
+        "--format", choices=("table", "json", "html"), default="table", help="of the answers"
+    )
     search.add_argument("--out", type=Path, metavar="FILE", help="write there; html needs it")
     search.add_argument("--root", type=Path, help="data root of a run's crops")
     search.add_argument(

@@ -12,14 +12,23 @@ TOKEN_VARIABLE = "MTN_SERVE_TOKEN"
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the command of this module."""
-    serve = subparsers.add_parser("serve", help="search a gallery in the browser")
+    serve = subparsers.add_parser(
+        "serve",
+        group="search",
+        help="search a gallery in the browser",
+        description=(
+            "Opens a page on this machine: drop a crop, choose filters, see candidates on a time "
+            "line by camera. The model runs in ONNX Runtime, and nothing of an upload is kept."
+        ),
+        example="mtn serve city --model MultiTask_export.onnx --pose_onnx PoseEstNet.onnx",
+    )
     serve.add_argument("gallery", type=Path, help="of `mtn embed`")
     serve.add_argument("--model", type=Path, required=True, help=".onnx file of `mtn export`")
     add_pose(serve)
     serve.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)"
+        "--host", default="127.0.0.1", help="address to listen on, by default of this machine alone"
     )
-    serve.add_argument("--port", type=whole_number(0, 65535), default=8000, help="(8000; 0: any)")
+    serve.add_argument("--port", type=whole_number(0, 65535), default=8000, help="port, 0 for any")
     serve.add_argument(
         "--token_file",
         type=Path,
@@ -32,11 +41,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--threshold_of", type=Path, metavar="RUN", help="evaluation of the gallery's model"
     )
     serve.add_argument(
-        "--max_megabytes", type=positive, default=16, help="of the crops of an upload (16)"
+        "--max_megabytes", type=positive, default=16, help="of the crops of an upload"
     )
-    serve.add_argument(
-        "--max_megapixels", type=whole_number(1, 500), default=25, help="likewise (25)"
-    )
+    serve.add_argument("--max_megapixels", type=whole_number(1, 500), default=25, help="likewise")
     add_device(serve)
     serve.set_defaults(run=run_serve)
 

@@ -5,7 +5,6 @@ compared; the same image, and by default the query's own camera, are no answer.
 """
 
 import dataclasses
-import difflib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mtn_core.errors import ConfigError, DataError
+from mtn_core.errors import ConfigError, DataError, nearest
 from mtn_core.gallery.query import Query
 from mtn_core.gallery.records import Filter, Sighting, is_inside, short_id
 from mtn_core.gallery.store import ALL, Gallery
@@ -56,8 +55,8 @@ def check_filter(
             raise ConfigError(f"{source} has no predictions to filter by; leave {flag} out")
         for name in given:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]}? " if near else ""
+                near = nearest(name, known)
+                hint = f"did you mean {near}? " if near else ""
                 raise ConfigError(f"{flag} {name}: {hint}known are {', '.join(known)}")
 
 

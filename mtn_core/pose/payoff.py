@@ -155,6 +155,10 @@ def judge_pose(exact: RetrievalResult, predicted: RetrievalResult) -> str:
 
     Predicted pose holds no more than the pixels that it was predicted from: where it scores higher,
     that says something of the network or of chance, not of the pose.
+
+    Args:
+        exact: Of the test with exact pose.
+        predicted: Of the same queries with predicted pose.
     """
     found = paired_difference(exact.ap, predicted.ap, exact.query.pids)
     points = f"{100 * found.estimate:+.1f} points"
@@ -164,8 +168,9 @@ def judge_pose(exact: RetrievalResult, predicted: RetrievalResult) -> str:
         text += " The interval holds zero: no difference was measured."
     if found.estimate > 0:
         text += (
-            " That predicted pose scores higher does not mean that it is better: this network has "
-            "not learnt to use pose. Train longer (recipe demo or more) before reading this figure."
+            " Predicted pose is made from the pixels and knows nothing beyond them: that it scores "
+            "higher than exact pose is chance, or a network that has hardly learnt to use pose. "
+            "Train longer (recipe demo or more) before drawing a conclusion."
         )
     return text
 

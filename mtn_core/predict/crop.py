@@ -12,7 +12,7 @@ from mtn_core.data.source import open_source
 from mtn_core.data.split import Split, find_labelled
 from mtn_core.data.transforms import keypoint_vector, transform_image
 from mtn_core.errors import CheckpointError, DataError, MissingFileError, RunFolderError
-from mtn_core.files import sha256_of
+from mtn_core.files import sha256_of, why_no_file
 from mtn_core.predict.backend import Backend, Outputs, embed_split, used_maps
 from mtn_core.runs import RunFolder
 from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
@@ -109,7 +109,7 @@ class CropEmbedder:
         """
         image, model = Path(image), self.backend.model
         if not image.is_file():
-            raise MissingFileError(f"image {image} does not exist")
+            raise MissingFileError(f"image {image} {why_no_file(image)}")
         labelled = find_labelled(image)
         if labelled is not None:
             return self.outputs_of(labelled).features[0]

@@ -111,8 +111,8 @@ def write_report(
         *make_verification_section(runs),
         *_training_section(runs),
     ]
-    keep_large([view for section in sections for p in section.parts for view in p.lists], store)
     lists, rows_with_lists = collect_explorer(runs, rankers, store, top_k=top_k)
+    keep_large([view for section in sections for p in section.parts for view in p.lists], store)
     sections += _query_sections(runs, rows_with_lists)
     warnings = _collect_warnings(runs, store)
     for warning in warnings:

@@ -20,6 +20,8 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _LONG = 40  # lines; longer texts show their beginning and fold the rest
 _HEAD = 15
 _MAX_DRAWING_COLORS = 320  # at 4 bits a channel; photographs have more, charts fewer
+_SCALE_ENDS = np.array([(68, 1, 84), (253, 231, 37)])  # of viridis
+_MAX_SCALE_SHARE = 0.003
 _TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 _NO_ROWS = re.compile(r"<tbody>\s*</tbody>")
 _SIZE_NOTE = re.compile(r"(</div>)?\s*<p>0 rows × \d+ columns</p>")
@@ -112,8 +114,12 @@ def mark_drawings(body: str) -> str:
 def _is_drawing(data: str) -> bool:
     try:
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
-            pixels = np.asarray(image.convert("RGB")) >> 4
+            pixels = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
-    codes = pixels.astype(np.int32) @ np.array([256, 16, 1])
-    return len(np.unique(codes)) < _MAX_DRAWING_COLORS
+    codes = (pixels >> 4).astype(np.int32) @ np.array([256, 16, 1])
+    if len(np.unique(codes)) >= _MAX_DRAWING_COLORS:
+        return False
+    # A scale of colours reads the wrong way round when it is turned.
+    distances = [np.abs(pixels.astype(np.int16) - end).max(axis=-1) for end in _SCALE_ENDS]
+    return bool((np.minimum(*distances) < 16).mean() < _MAX_SCALE_SHARE)

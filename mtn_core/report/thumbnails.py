@@ -19,7 +19,8 @@ class ThumbnailStore:
         max_bytes: Size that all pictures may have in the page; later ones are refused.
         max_side: Longer side in pixels.
         quality: JPEG quality.
-        max_large_bytes: Size that the larger copies of :meth:`add_large` may have.
+        max_large_bytes: Size that the larger copies of :meth:`add_large` may have; they never take
+            more than the small pictures do.
 
     Attributes:
         num_bytes: Size in the page so far.
@@ -42,7 +43,8 @@ class ThumbnailStore:
         self.quality = quality
         self.num_bytes = 0
         self.large: dict[str, str] = {}
-        self._large_room = max_large_bytes
+        self.max_large_bytes = max_large_bytes
+        self._num_large_bytes = 0
         self.has_pictures = bool(crops.roots)
         self._class_of: dict[tuple[str, str], str] = {}
         self._class_of_content: dict[str, str] = {}
@@ -73,13 +75,14 @@ class ThumbnailStore:
     def add_large(self, split: str, name: str) -> None:
         """Keep a larger copy of a crop that was added before, while there is room for it."""
         key = self.known(split, name)
-        if key is None or key == PLACEHOLDER_CLASS or key in self.large or self._large_room <= 0:
+        room = min(self.max_large_bytes, self.num_bytes) - self._num_large_bytes
+        if key is None or key == PLACEHOLDER_CLASS or key in self.large or room <= 0:
             return
         jpeg = self.crops.read_jpeg(split, name, max_side=_LARGE_SIDE, quality=self.quality)
         data = base64.b64encode(jpeg).decode("ascii")
-        if len(data) <= self._large_room:
+        if len(data) <= room:
             self.large[key] = data
-            self._large_room -= len(data)
+            self._num_large_bytes += len(data)
 
     def add_picture(self, jpeg: bytes) -> str:
         """The CSS class of a picture that is no crop of the data set, whatever the budget."""

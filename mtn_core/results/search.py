@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mtn_core.errors import DataError, MissingFileError, MissingPackageError, RunFolderError
+from mtn_core.files import why_no_file
 from mtn_core.metrics.attributes import predict_ids, softmax
 from mtn_core.metrics.distance import METRICS, BlockDistances, check_finite, check_pair
 from mtn_core.metrics.ranking import smallest
@@ -71,7 +72,7 @@ def search(
         if image is None or embed is None:
             raise DataError("give either `embedding`, or `image` with `embed` to embed it")
         if not Path(image).is_file():
-            raise MissingFileError(f"image {image} does not exist")
+            raise MissingFileError(f"image {image} {why_no_file(Path(image))}")
         embedding = embed(Path(image))
     embedding = np.atleast_2d(np.asarray(embedding, np.float32))
     count = len(gallery) if rows is None else int(np.count_nonzero(rows))

@@ -2,6 +2,6 @@
 
 from mtn_core.synthveri.contact import contact_sheet
 from mtn_core.synthveri.plan import SIZES
-from mtn_core.synthveri.write import write_synthveri
+from mtn_core.synthveri.write import VERSION, describe_version, write_synthveri
 
-__all__ = ["SIZES", "contact_sheet", "write_synthveri"]
+__all__ = ["SIZES", "VERSION", "contact_sheet", "describe_version", "write_synthveri"]

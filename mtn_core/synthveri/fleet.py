@@ -23,11 +23,13 @@ _SHADES = (
     ((85, 55, 40), (105, 75, 55), (70, 48, 40)),
     ((20, 20, 22), (30, 31, 34), (12, 12, 14)),
 )
-# How often VeRi's colours and types are met on the road.
-_COLOUR_SHARE = np.array([6, 4, 6, 14, 12, 12, 22, 6, 6, 14], float)
+# Vehicles of VeRi's colours and types among its 576 training ids (train-id-col-mod.txt). Drawn by
+# their cube roots: common ones stay more common, and rare ones are enough to be learnt and tested.
+_COLOUR_SHARE = np.cbrt([14, 5, 26, 151, 59, 34, 96, 24, 17, 150])
+_TYPE_SHARE = np.cbrt([311, 65, 37, 37, 8, 40, 24, 52, 2])
 _FIRST_UNLIKE = 10  # vehicles before any shares model and shade with an earlier one
+_TWIN_SHARE = 0.35  # of the others
 _MOST_ALIKE = 3  # vehicles of one model and colour; without a limit a few would become most
-_TYPE_SHARE = np.array([30, 18, 10, 12, 7, 6, 7, 9, 5], float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,38 +93,65 @@ def _deal(share: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
     return [*first.tolist(), *rest.tolist()][:count]
 
 
+def _cross(types: list[int], colours: list[int], rng: np.random.Generator) -> list[tuple]:
+    """Pair the dealt types with the dealt colours, each colour over as many types as it can be.
+
+    A colour that only one type has would be learnt as a part of that type.
+
+    Returns:
+        ``(type, colour)`` of each vehicle, the types in their order.
+    """
+    left = np.bincount(types, minlength=len(_TYPE_SHARE) + 1)
+    paints = np.bincount(colours, minlength=len(_COLOUR_SHARE) + 1)
+    expected = np.outer(left, paints) / max(len(types), 1)
+    dealt = np.zeros_like(expected, int)
+    # Rare colours first: while there is a choice of types.
+    for color_id in np.argsort(paints + rng.random(len(paints)) / 2):
+        for _ in range(paints[color_id]):
+            # The type that lacks this colour most, of those with vehicles left to paint.
+            lack = expected[:, color_id] - dealt[:, color_id]
+            lack += 0.1 * left / max(left.max(), 1) + 0.01 * rng.random(len(left))
+            lack[dealt[:, color_id] > 0] -= 1.0
+            lack[left == 0] = -np.inf
+            type_id = int(np.argmax(lack))
+            dealt[type_id, color_id] += 1
+            left[type_id] -= 1
+    of_type = {
+        t: rng.permutation(np.repeat(np.arange(len(paints)), dealt[t])).tolist() for t in set(types)
+    }
+    return [(t, of_type[t].pop()) for t in types]
+
+
 def create_fleet(num_ids: int, seed: int) -> list[Individual]:
     """The vehicles of a data set, pid 1..num_ids; every type and colour occurs.
 
-    About a third of the vehicles share model and colour with another one, most of them the very
-    paint: only their marks differ.
+    Types and colours are crossed, so that neither tells the other. About a third of the vehicles
+    share model and colour with another one, most of them the very paint: only their marks differ.
     """
     rng = np.random.default_rng([seed, 0xF1EE7])
-    types = _deal(_TYPE_SHARE, num_ids, rng)
-    colours = _deal(_COLOUR_SHARE, num_ids, rng)
+    may_be_twins = max(num_ids - _FIRST_UNLIKE, 0)
+    twins = set(_FIRST_UNLIKE + rng.permutation(may_be_twins)[: round(_TWIN_SHARE * may_be_twins)])
+    unlike = num_ids - len(twins)
+    pairs = _cross(_deal(_TYPE_SHARE, unlike, rng), _deal(_COLOUR_SHARE, unlike, rng), rng)
     models: dict[int, list[CarModel]] = {}
     fleet: list[Individual] = []
     alike: dict[tuple[CarModel, int], int] = {}
-    for pid in range(1, num_ids + 1):
-        own = np.random.default_rng([seed, 0x1D, pid])
-        type_id, color_id = types[pid - 1], colours[pid - 1]
-        # A twin of the same type, so that the types keep their shares.
-        twins = [
-            v for v in fleet if v.type_id == type_id and alike[v.model, v.color_id] < _MOST_ALIKE
-        ]
-        if pid > _FIRST_UNLIKE and twins and rng.random() < 0.35:
-            twin = twins[int(rng.integers(len(twins)))]
+    for number in range(num_ids):
+        own = np.random.default_rng([seed, 0x1D, number + 1])
+        if number in twins:
+            known = [v for v in fleet if alike[v.model, v.color_id] < _MOST_ALIKE]
+            twin = known[int(rng.integers(len(known)))]
             shade = int(rng.integers(1 << 20)) if rng.random() < 0.3 else twin.shade
-            one = create_individual(pid, twin.model, twin.color_id, shade, own)
+            one = create_individual(number + 1, twin.model, twin.color_id, shade, own)
         else:
-            known = models.setdefault(type_id, [])
-            if len(known) < 3 or rng.random() < 0.25:
-                known.append(
-                    CarModel(len(known), create_shape(type_id, rng), create_style(type_id, rng))
+            type_id, color_id = pairs.pop(0)
+            of_type = models.setdefault(type_id, [])
+            if len(of_type) < 3 or rng.random() < 0.25:
+                of_type.append(
+                    CarModel(len(of_type), create_shape(type_id, rng), create_style(type_id, rng))
                 )
-            model = known[int(rng.integers(len(known)))]
-            shade = int(rng.integers(1 << 20))
-            one = create_individual(pid, model, color_id, shade, own)
+            model = of_type[int(rng.integers(len(of_type)))]
+            one = create_individual(number + 1, model, color_id, int(rng.integers(1 << 20)), own)
         fleet.append(one)
         alike[one.model, one.color_id] = alike.get((one.model, one.color_id), 0) + 1
     return fleet

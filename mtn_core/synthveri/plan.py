@@ -8,7 +8,7 @@ from mtn_core.errors import ConfigError
 from mtn_core.synthveri.cameras import NUM_CAMERAS
 
 MIN_CAMERAS, MAX_CAMERAS = 2, 18
-_DRAWINGS = 500
+_EXCHANGES = 4000
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(24, 12, 4.5, (1, 3)),
-    "demo": Size(76, 30, 6.0, (1, 4)),
+    "demo": Size(100, 40, 4.6, (1, 4)),
     "bench": Size(576, 200, 6.5, (1, 4)),
 }
 
@@ -80,32 +80,49 @@ def choose_test_ids(size: Size, seed: int, attributes: np.ndarray | None = None)
     Args:
         size: How many.
         seed: Of the drawing.
-        attributes: ``(number of ids, number of attributes)`` integers, such as colour and type. Of
-            many drawings the one is taken that gives training and test the most similar shares: in
-            a small set, chance would test what was never trained.
+        attributes: ``(number of ids, 2)`` integers, colour and type. Vehicles are exchanged between
+            training and test until both have similar shares, and each colour several types and
+            each type several colours on both sides, as far as there are any: in a small set,
+            chance would test what was never trained.
 
     Returns:
         Ids from 1.
     """
     rng = np.random.default_rng([seed, 0x9A7])
     total = size.train_ids + size.test_ids
-    draws = [rng.permutation(total)[: size.test_ids] for _ in range(_DRAWINGS)]
+    in_test = np.zeros(total, bool)
+    in_test[rng.permutation(total)[: size.test_ids]] = True
     if attributes is None:
-        return set((1 + draws[0]).tolist())
+        return set((1 + np.flatnonzero(in_test)).tolist())
+    colours, types = attributes.T
+    shape = (int(colours.max()) + 1, int(types.max()) + 1)
+    every = np.zeros(shape, int)
+    np.add.at(every, (colours, types), 1)
 
-    def difference(chosen: np.ndarray) -> float:
-        in_test = np.zeros(total, bool)
-        in_test[chosen] = True
-        worst = 0.0
-        for values in attributes.T:
-            every = np.bincount(values)
-            wanted = every * size.test_ids / total
-            worst += float(
-                ((np.bincount(values[in_test], minlength=len(every)) - wanted) ** 2).sum()
-            )
-        return worst
+    def difference(test: np.ndarray) -> float:
+        cost = 0.0
+        for axis in (0, 1):
+            wanted = every.sum(axis) * size.test_ids / total
+            cost += float(((test.sum(axis) - wanted) ** 2).sum())
+            enough = np.minimum(2, (every > 0).sum(axis))
+            for side in (test, every - test):
+                cost += 10.0 * float(np.maximum(enough - (side > 0).sum(axis), 0).sum())
+        return cost
 
-    return set((1 + min(draws, key=difference)).tolist())
+    test = np.zeros(shape, int)
+    np.add.at(test, (colours[in_test], types[in_test]), 1)
+    best = difference(test)
+    for _ in range(_EXCHANGES):
+        out = rng.choice(np.flatnonzero(in_test))
+        into = rng.choice(np.flatnonzero(~in_test))
+        changed = test.copy()
+        changed[colours[out], types[out]] -= 1
+        changed[colours[into], types[into]] += 1
+        cost = difference(changed)
+        if cost <= best:
+            best, test = cost, changed
+            in_test[out], in_test[into] = False, True
+    return set((1 + np.flatnonzero(in_test)).tolist())
 
 
 def create_shots(size: Size, seed: int, attributes: np.ndarray | None = None) -> list[Shot]:

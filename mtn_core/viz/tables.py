@@ -35,6 +35,8 @@ _WORDS = {
     "mAP_difference": "mAP against plain, points",
     "images_per_s": "images per second",
     "lr": "learning rate",
+    "color_histogram": "colour histogram",
+    "untrained": "same network, untrained",
 }
 _CLASSES = {"color_id": color_name, "type_id": type_name}
 UNKNOWN = "–"
@@ -42,7 +44,9 @@ UNKNOWN = "–"
 
 def say_column(name: object) -> str:
     """A column's name as words."""
-    return _WORDS.get(str(name), str(name).replace("_", " "))
+    text = str(name)
+    is_file = "." in text
+    return text if is_file else _WORDS.get(text, text.replace("_", " "))
 
 
 def say_percent(fraction: float | None, digits: int = 1) -> str:
@@ -101,7 +105,8 @@ def show_facts(facts: Mapping[str, object]) -> Any:
     """Names and values, such as versions and device, as a table of two columns."""
     rows = [(say_column(name), str(value)) for name, value in facts.items()]
     frame = pd.DataFrame(rows, columns=["what", "value"])
-    return frame.style.format(escape="html").hide(axis="index").hide(axis="columns")
+    styler = frame.style.format(escape="html").hide(axis="index").hide(axis="columns")
+    return styler.set_table_attributes('class="facts"')
 
 
 def _is_number(frame: pd.DataFrame, name: str) -> bool:

@@ -79,6 +79,13 @@ def test_a_missing_label_file(tiny_root):
         load_split(tiny_root, "test")
 
 
+def test_a_split_without_labels_hides_no_problem_of_the_next(tiny_root):
+    for split in ("train", "test"):
+        (tiny_root / "veri" / f"label_{split}.csv").unlink()
+    missing = [str(p) for p in check_dataset(tiny_root).problems]
+    assert len(missing) == 2 and "label_train" in missing[0] and "label_test" in missing[1]
+
+
 def test_bad_rows_are_listed_with_their_file(tiny_root):
     lines = label_lines(tiny_root)
     lines[0] = lines[0].rsplit(",", 1)[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from mtn_core import synthveri as synthetic
@@ -13,8 +14,16 @@ from mtn_core.data.check import check_dataset
 from mtn_core.data.pose_maps import draw_heatmaps, draw_segments, encode_maps, map_folder_name
 from mtn_core.data.split import load_split
 from mtn_core.errors import ConfigError, DataError, RunFolderError
-from mtn_core.synthveri import contact_sheet, plan, write, write_synthveri
-from mtn_core.synthveri.plan import MAX_CAMERAS, MIN_CAMERAS, SIZES, Size, create_shots
+from mtn_core.synthveri import contact_sheet, describe_version, plan, write, write_synthveri
+from mtn_core.synthveri.fleet import create_fleet
+from mtn_core.synthveri.plan import (
+    MAX_CAMERAS,
+    MIN_CAMERAS,
+    SIZES,
+    Size,
+    choose_test_ids,
+    create_shots,
+)
 
 TINY = Size(train_ids=3, test_ids=2, cameras=2.5, frames=(1, 2))
 
@@ -205,3 +214,28 @@ def test_colour_alone_finds_little_but_not_nothing(smoke_root):
 def test_public_names():
     assert synthetic.SIZES is plan.SIZES
     assert set(SIZES) >= {"smoke", "demo", "bench"}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_colours_and_types_are_crossed_on_both_sides(seed):
+    size = SIZES["demo"]
+    fleet = create_fleet(size.train_ids + size.test_ids, seed)
+    kinds = np.array([(one.color_id, one.type_id) for one in fleet])
+    chosen = choose_test_ids(size, seed, kinds)
+    in_test = np.array([one.pid in chosen for one in fleet])
+    assert in_test.sum() == size.test_ids
+    for side, fewest in ((in_test, 2), (~in_test, 3)):
+        table = pd.crosstab(kinds[side, 0], kinds[side, 1])
+        assert table.shape == (10, 9)
+        assert (table > 0).sum(axis=1).min() >= fewest, "types of a colour"
+        assert (table > 0).sum(axis=0).min() >= fewest, "colours of a type"
+
+
+def test_data_of_another_version_are_told(tiny_size, tmp_path):
+    write_synthveri(tmp_path, size="tiny", workers=1, progress=False)
+    assert describe_version(tmp_path) is None
+    file = tmp_path / "veri" / "synthveri.json"
+    file.write_text('{"version": 9}')
+    assert "was drawn by SynthVeRi version 9, this is version 2" in describe_version(tmp_path)
+    file.unlink()
+    assert "version 1" in describe_version(tmp_path)

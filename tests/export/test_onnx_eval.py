@@ -163,7 +163,7 @@ def test_search_without_mindspore(exported, smoke_root, saved_run, repository, t
 
     copy = shutil.copy(crop, tmp_path / "crop.jpg")
     done = run_without_mindspore(code, script, "--image", str(copy), *arguments)
-    assert done.returncode == 1 and "--pose_onnx FILE" in done.stderr
+    assert done.returncode == 2 and "--pose_onnx FILE" in done.stderr
     done = run_without_mindspore(code, script, "--image", str(copy), "--without_pose", *arguments)
     assert done.returncode == 0, done.stderr
     bare = json.loads(done.stdout)

@@ -124,7 +124,8 @@ def test_another_address_has_a_token(serve):
 )
 def test_bad_options(city, more, said, capsys):
     gallery, model = city
-    assert main(["serve", str(gallery), "--model", str(model), *more]) == 1
+    code = 1 if "--token_file" in more else 2
+    assert main(["serve", str(gallery), "--model", str(model), *more]) == code
     assert said in capsys.readouterr().err
 
 
@@ -132,17 +133,17 @@ def test_bad_files(city, car_gallery, tmp_path, monkeypatch, capsys):
     gallery, model = city
     assert main(["serve", str(tmp_path), "--model", str(model)]) == 1
     assert "is no gallery" in capsys.readouterr().err
-    assert main(["serve", str(gallery), "--model", str(tmp_path / "best.ckpt")]) == 1
+    assert main(["serve", str(gallery), "--model", str(tmp_path / "best.ckpt")]) == 2
     assert "--file_format ONNX" in capsys.readouterr().err
     assert main(["serve", str(car_gallery.path), "--model", str(model)]) == 1
     assert "their distances mean nothing" in capsys.readouterr().err
     monkeypatch.setenv("MTN_SERVE_TOKEN", "short")
-    assert main(["serve", str(gallery), "--model", str(model)]) == 1
+    assert main(["serve", str(gallery), "--model", str(model)]) == 2
     assert "at least 16" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken(city, serve, capsys):
     _, port, _ = serve()
     gallery, model = city
-    assert main(["serve", str(gallery), "--model", str(model), "--port", str(port)]) == 1
+    assert main(["serve", str(gallery), "--model", str(model), "--port", str(port)]) == 2
     assert f"port {port} cannot be listened on" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mtn_core.data.layout import IMAGE_SUFFIXES
 from mtn_core.errors import ConfigError, DataError, first_line, first_offenders
+from mtn_core.files import why_no_file
 
 FIELDS = ("pid", "camid", "color_id", "type_id", "split", "track", "role")
 _TOKEN = re.compile(r"\{(\w+)\}|\*\*|\*")
@@ -130,7 +131,7 @@ def rows_by_csv(
         DataError: Not a table with the columns, or rows that cannot be meant.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is no file")
+        raise DataError(f"{path} {why_no_file(path)}")
     try:
         text = path.read_text("utf-8-sig")
         first = text.partition("\n")[0]
@@ -175,7 +176,7 @@ def rows_by_csv(
     table = table[["name", *(c for c in fields if c in table)]]
     _refuse_contradictions(table, path)
     names = table["name"].unique()
-    bad = {n: f"does not exist in {images}" for n in names if not (images / n).is_file()}
+    bad = {n: f"{why_no_file(images / n)} in {images}" for n in names if not (images / n).is_file()}
     return table, bad, notes
 
 
