@@ -61,7 +61,8 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument(
         "--false_accept",
         type=float,
-        help="share of other vehicles' pairs below the threshold, in the run's evaluation (default: 0.01)",
+        help="share of other vehicles' pairs below the threshold, in the run's evaluation "
+        "(default: 0.01)",
     )
     search.add_argument(
         "--threshold_of", type=Path, metavar="RUN", help="evaluation of the gallery's model"
