@@ -93,10 +93,8 @@ def _kept_whole(args: argparse.Namespace) -> str:
 
 def _leaves_mindspore_alone(args: argparse.Namespace) -> bool:
     """Whether ONNX Runtime does the work, whose CUDA is another, or processes of their own do."""
-    model = getattr(args, "model", None)
-    if isinstance(model, Path) and model.suffix == ".onnx":
-        return True
-    return getattr(args, "onnx_path", None) is not None or args.command == "workbook"
+    files = [getattr(args, name, None) for name in ("onnx_path", "model")]
+    return args.command == "workbook" or any(str(file).endswith(".onnx") for file in files)
 
 
 @contextlib.contextmanager

@@ -7,37 +7,58 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtn_core.commands.arguments import add_batch_size, add_device, positive
+from mtn_core.commands.arguments import add_batch_size, add_device, mtn, positive
 
 if TYPE_CHECKING:
     from mtn_core.gallery.embedder import Embedder
     from mtn_core.gallery.records import Filter
     from mtn_core.gallery.store import Gallery
 
+_REST_IS_NEXT = "what was done is kept; the same command does the rest"
+
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the parsers of this module's commands."""
     _register_embed(subparsers)
     parser = subparsers.add_parser(
-        "gallery", help="make a gallery of crops, join, thin out or describe it"
+        "gallery",
+        group="search",
+        help="make a gallery of crops, join, thin out or describe it",
+        description=(
+            "A gallery holds crops that `mtn embed` has put in, with camera and time. It is made "
+            "empty, gets what other galleries hold, loses what is removed, and says what it has."
+        ),
+        example="mtn gallery info runs/city --verify",
     )
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="ACTION", parser_class=type(parser)
+        dest="action", required=True, metavar="ACTION", help="what is done"
     )
     _register_create(actions)
     _register_add(actions)
     _register_remove(actions)
     _register_info(actions)
     parser = actions.add_parser(
-        "index", help="make an approximate index, for millions of sightings, and measure its recall"
+        "index",
+        group="search",
+        help="make an approximate index, for millions of sightings, and measure its recall",
+        example="mtn gallery index runs/city",
     )
-    parser.add_argument("gallery", type=Path)
-    parser.set_defaults(run=run_index)
+    parser.add_argument("gallery", type=Path, help="its folder")
+    parser.set_defaults(run=run_index, kept=lambda args: "the gallery is as it was")
 
 
 def _register_embed(subparsers) -> None:
     parser = subparsers.add_parser(
-        "embed", help="embed crops without labels into a gallery, which is made or grows"
+        "embed",
+        group="search",
+        help="embed crops without labels into a gallery, which is made or grows",
+        description=(
+            "Puts crops into a gallery: embedding, predicted colour and type, camera and time from "
+            "names or a table. An image is never there twice, and a killed call goes on where it "
+            "was. With an ONNX file MindSpore is not needed."
+        ),
+        example="mtn embed --model model.onnx --images crops --pattern '{camid}/{time}_*.jpg' "
+        "--out runs/city",
     )
     add_embedder(parser)
     parser.add_argument("--images", type=Path, help="folder with the crops")
@@ -71,12 +92,21 @@ def _register_embed(subparsers) -> None:
     parser.add_argument("--skip_bad", action="store_true", help="leave unusable files out")
     _add_threshold(parser)
     add_batch_size(parser, 32)
-    parser.set_defaults(run=run_embed)
+    parser.set_defaults(
+        run=run_embed,
+        next_step=lambda args: mtn("gallery", "info", args.out),
+        kept=lambda args: f"fragments that {args.out} has are kept; the same command goes on",
+    )
 
 
 def _register_create(actions) -> None:
-    parser = actions.add_parser("create", help="make an empty gallery for a model")
-    parser.add_argument("gallery", type=Path)
+    parser = actions.add_parser(
+        "create",
+        group="search",
+        help="make an empty gallery for a model",
+        example="mtn gallery create runs/city --model model.onnx --images crops",
+    )
+    parser.add_argument("gallery", type=Path, help="its folder")
     add_embedder(parser)
     parser.add_argument(
         "--images", type=Path, required=True, help="folder that holds all crops, now and later"
@@ -88,36 +118,54 @@ def _register_create(actions) -> None:
     parser.add_argument(
         "--collection", default="mtn_gallery", help="its name there (default: mtn_gallery)"
     )
-    parser.set_defaults(run=run_create)
+    parser.set_defaults(run=run_create, kept=lambda args: "nothing was made; run it again")
 
 
 def _register_add(actions) -> None:
     parser = actions.add_parser(
-        "add", help="add the sightings of another gallery of the same model"
+        "add",
+        group="search",
+        help="add the sightings of other galleries of the same model",
+        example="mtn gallery add runs/city --from runs/part1 runs/part2",
     )
-    parser.add_argument("gallery", type=Path)
+    parser.add_argument("gallery", type=Path, help="its folder")
     parser.add_argument(
         "--from", dest="sources", type=Path, nargs="+", required=True, help="other galleries"
     )
-    parser.set_defaults(run=run_add)
+    parser.set_defaults(
+        run=run_add, kept=lambda args: "what was added is kept; the same command adds the rest"
+    )
 
 
 def _register_remove(actions) -> None:
-    parser = actions.add_parser("remove", help="remove sightings; image files stay")
-    parser.add_argument("gallery", type=Path)
+    parser = actions.add_parser(
+        "remove",
+        group="search",
+        help="remove sightings; image files stay",
+        example="mtn gallery remove runs/city --camera 3 --before 2024-05-01T12:30",
+    )
+    parser.add_argument("gallery", type=Path, help="its folder")
     parser.add_argument("--id", nargs="+", default=[], help="ids of sightings")
     add_filters(parser)
-    parser.set_defaults(run=run_remove)
+    parser.set_defaults(
+        run=run_remove,
+        kept=lambda args: "what was removed is gone; the same command removes the rest",
+    )
 
 
 def _register_info(actions) -> None:
-    parser = actions.add_parser("info", help="say what a gallery holds")
-    parser.add_argument("gallery", type=Path)
+    parser = actions.add_parser(
+        "info",
+        group="search",
+        help="say what a gallery holds",
+        example="mtn gallery info runs/city --verify",
+    )
+    parser.add_argument("gallery", type=Path, help="its folder")
     parser.add_argument(
         "--verify", action="store_true", help="read every file and compare it with its hash"
     )
     parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.set_defaults(run=run_info)
+    parser.set_defaults(run=run_info, kept=lambda args: "nothing was changed")
 
 
 def add_embedder(parser: argparse.ArgumentParser) -> None:

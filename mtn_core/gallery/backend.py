@@ -56,6 +56,9 @@ class Backend(Protocol):
     def keypoints(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Predicted keypoints of sightings that have some, ``(36, 3) float32`` by id."""
 
+    def tidy(self) -> None:
+        """Make searches with a filter quick again, after much was added."""
+
     def build_index(self) -> None:
         """Make an approximate index of the embeddings, or make it anew."""
 

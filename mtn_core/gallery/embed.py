@@ -137,6 +137,8 @@ def embed_crops(
             bar.update(len(read.crops) + read.num_known + len(read.bad))
         outcome.num_added += pending.flush()
         on_added(outcome.num_added)
+    if outcome.num_added:
+        gallery.tidy()
     outcome.seconds = 0.0 if started is None else time.perf_counter() - started
     outcome.num_known = outcome.num_crops - outcome.num_added - len(outcome.bad)
     return outcome

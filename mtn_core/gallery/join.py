@@ -30,4 +30,5 @@ def join_gallery(target: Gallery, source: Gallery) -> tuple[int, int]:
     added = 0
     for batch in source.backend.batches(other.model_sha256, other.input.pose_sha256):
         added += target.add(batch)
+    target.tidy()
     return added, other.count - added

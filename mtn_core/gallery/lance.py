@@ -22,10 +22,20 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from mtn_core.errors import DiskError, RunFolderError
+from mtn_core.gallery.arrow import (
+    SHOWN,
+    as_bytes,
+    condition,
+    hashes_of,
+    row_schema,
+    to_batch,
+    to_candidates,
+    to_rows,
+)
 from mtn_core.gallery.backend import Candidates
 from mtn_core.gallery.checksums import Checksums
 from mtn_core.gallery.lance_errors import explained
-from mtn_core.gallery.records import Batch, Filter, Sighting, short_id
+from mtn_core.gallery.records import Batch, Filter
 from mtn_core.vehicle import NUM_KEYPOINTS
 
 TABLE = "crops"
@@ -34,33 +44,14 @@ _LOCK = "write.lock"
 _LONGEST_WAIT = 600.0  # seconds for another writer
 _INDEXED = {"camera": "Bitmap", "color": "Bitmap", "type": "Bitmap", "time": "BTree", "id": "BTree"}
 _INDEX_FROM = 20_000  # rows outside of the indexes that are filtered quickly without them
+_WORTH_AN_INDEX = 1000
 _MOST_FRAGMENTS = 200  # files, before they are joined
 _KEPT = timedelta(minutes=10)  # what a slow reader may still be reading
 _CACHE_BYTES = 64 << 20
 _BATCH_ROWS = 4096
 _PROBED, _REFINED = 64, 10  # cells of an index that are looked into, rows compared for each wanted
 _HASHED_BYTES = 256 << 20  # looked at in a quarter of a second whenever a gallery is opened
-_SHOWN = (
-    *("id", "name", "camera", "time", "track", "vehicle"),
-    *("color", "color_confidence", "type", "type_confidence", "image_sha256"),
-)
 _LOG = logging.getLogger(__name__)
-
-
-def row_schema(dimension: int) -> pa.Schema:
-    """Columns of the table."""
-    texts = ("id", "name", "camera", "track", "vehicle", "color", "type")
-    numbers = ("color_confidence", "type_confidence")
-    return pa.schema(
-        [
-            *(pa.field(name, pa.string()) for name in texts),
-            *(pa.field(name, pa.float32()) for name in numbers),
-            pa.field("time", pa.timestamp("us")),
-            pa.field("image_sha256", pa.binary(32)),
-            pa.field("keypoints", pa.list_(pa.float16())),
-            pa.field("vector", pa.list_(pa.float16(), dimension)),
-        ]
-    )
 
 
 class LanceRows:
@@ -101,7 +92,7 @@ class LanceRows:
             new = self._new_rows(batch)
             if not len(new):
                 return 0
-            rows = _to_rows(batch, new, self.dimension)
+            rows = to_rows(batch, new, self.dimension)
             with self._explained():
                 before = self._table.version
                 self._table.add(rows)
@@ -119,20 +110,20 @@ class LanceRows:
         with self._writing():
             with self._explained():
                 before = self._table.count_rows()
-                self._table.delete(_where(which) or "true")
+                self._table.delete(condition(which) or "true")
                 self._checksums.update()
                 return before - self._table.count_rows()
 
     def count(self, which: Filter) -> int:
         """See :class:`mtn_core.gallery.backend.Backend`."""
         with self._explained():
-            return self._table.count_rows(_where(which))
+            return self._table.count_rows(condition(which))
 
     def known(self, image_sha256: Sequence[str]) -> set[str]:
         """See :class:`mtn_core.gallery.backend.Backend`."""
         with self._explained():
             there = self._known_images()
-        found = np.isin(_as_bytes(image_sha256), there)
+        found = np.isin(as_bytes(image_sha256), there)
         return {text for text, is_there in zip(image_sha256, found, strict=True) if is_there}
 
     def nearest(
@@ -145,26 +136,26 @@ class LanceRows:
                 query = query.nprobes(_PROBED).refine_factor(_REFINED)
             else:
                 query = query.bypass_vector_index()
-            where = _where(which)
+            where = condition(which)
             if where:
                 query = query.where(where, prefilter=True)
-            found = query.select([*_SHOWN, "vector", "_distance"]).limit(top).to_arrow()
-            return _candidates(found, self.dimension)
+            found = query.select([*SHOWN, "vector", "_distance"]).limit(top).to_arrow()
+            return to_candidates(found, self.dimension)
 
     def rows(self, which: Filter | Sequence[str], limit: int, offset: int = 0) -> Candidates:
         """See :class:`mtn_core.gallery.backend.Backend`."""
         with self._explained():
-            query = self._table.search().select([*_SHOWN, "vector"])
-            where = _where(which)
+            query = self._table.search().select([*SHOWN, "vector"])
+            where = condition(which)
             if where:
                 query = query.where(where)
             found = query.limit(limit).offset(offset).to_arrow()
-            return _candidates(found, self.dimension)
+            return to_candidates(found, self.dimension)
 
     def keypoints(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Predicted keypoints of sightings that have some, ``(36, 3) float32`` by id."""
         with self._explained():
-            query = self._table.search().where(_where(ids)).select(["id", "keypoints"])
+            query = self._table.search().where(condition(ids)).select(["id", "keypoints"])
             table = query.limit(max(len(ids), 1)).to_arrow()
         found = zip(table["id"].to_pylist(), table["keypoints"], strict=True)
         return {
@@ -204,7 +195,7 @@ class LanceRows:
         """See :class:`mtn_core.gallery.backend.Backend`."""
         with self._explained():
             for rows in self._table.search().to_batches(_BATCH_ROWS):
-                yield _to_batch(rows, model_sha256, pose_sha256)
+                yield to_batch(rows, model_sha256, pose_sha256)
 
     def verify(self) -> int:
         """Compare all files with their checksums; returns the number of files.
@@ -216,7 +207,7 @@ class LanceRows:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the gallery against other writers, and see what they have written."""
+        """Hold the gallery against other writers; the table sees what they have written."""
         lock = FileLock(self.folder / _LOCK, timeout=_LONGEST_WAIT)
         try:
             lock.acquire()
@@ -231,8 +222,6 @@ class LanceRows:
                 "on another disk"
             ) from error
         try:
-            with self._explained():
-                self._table.checkout_latest()
             yield
         finally:
             lock.release()
@@ -242,7 +231,7 @@ class LanceRows:
 
     def _new_rows(self, batch: Batch) -> np.ndarray:
         """Positions of the images that are not there, each once."""
-        keys = _as_bytes(batch.image_sha256)
+        keys = as_bytes(batch.image_sha256)
         _, first = np.unique(keys, return_index=True)
         first = np.sort(first)
         with self._explained():
@@ -253,17 +242,27 @@ class LanceRows:
         version = self._table.version
         if self._known is None or self._known[0] != version:
             column = self._table.search().select(["image_sha256"]).to_arrow()["image_sha256"]
-            self._known = version, _to_array(column)
+            self._known = version, hashes_of(column)
         return self._known[1]
 
     def _remember(self, rows: pa.Table, before: int) -> None:
         """Spare the next batch reading the images of all."""
         if self._known is not None and self._known[0] == before:
-            joined = np.concatenate([self._known[1], _to_array(rows["image_sha256"])])
+            joined = np.concatenate([self._known[1], hashes_of(rows["image_sha256"])])
             self._known = self._table.version, joined
 
-    def _tidy(self) -> None:
-        """Bring indexes up to date and join small files, once there are many."""
+    def tidy(self) -> None:
+        """See :class:`mtn_core.gallery.backend.Backend`."""
+        with self._writing(), self._explained():
+            self._tidy(least=_WORTH_AN_INDEX)
+
+    def _tidy(self, least: int | None = None) -> None:
+        """Bring indexes up to date and join small files, once there are many.
+
+        Args:
+            least: Rows outside of the indexes that are worth it; by default a share of all, for
+                every making anew takes a second of a million rows, and leaves the old on disk.
+        """
         count = self._table.count_rows()
         if count < _INDEX_FROM:
             return
@@ -279,7 +278,7 @@ class LanceRows:
             self._checksums.update(joining=True)
             self._table.optimize(cleanup_older_than=_KEPT)
             _LOG.debug("joined %d files in %.1f s", fragments, time.perf_counter() - started)
-        if behind >= max(_INDEX_FROM, count // 8):
+        if behind >= (least or max(_INDEX_FROM, count // 8)):
             _create_indexes(self._table)
         if self._table.version != before:
             self._checksums.update()
@@ -308,131 +307,3 @@ def _create_indexes(table: Any) -> None:
 
     for column, kind in _INDEXED.items():
         table.create_index(column, config=getattr(lancedb.index, kind)(), replace=True)
-
-
-def _to_rows(batch: Batch, new: np.ndarray, dimension: int) -> pa.Table:
-    """The wanted rows as a table, those of a camera together, in the order of time."""
-    cameras = batch.cameras or [None] * len(batch)
-    times = batch.times or [None] * len(batch)
-    order = sorted(
-        new.tolist(), key=lambda row: (cameras[row] or "", times[row] or datetime.min, row)
-    )
-
-    def texts(values: Sequence[str | None] | None) -> pa.Array:
-        chosen = [None] * len(order) if values is None else [values[row] or None for row in order]
-        return pa.array(chosen, pa.string())
-
-    def numbers(values: Sequence[float] | np.ndarray | None) -> pa.Array:
-        if values is None:
-            return pa.nulls(len(order), pa.float32())
-        return pa.array(np.asarray(values, np.float32)[order], from_pandas=True)  # nan: null
-
-    keypoints = pa.nulls(len(order), pa.list_(pa.float16()))
-    if batch.keypoints is not None:
-        flat = batch.keypoints[order].astype(np.float16).reshape(len(order), -1)
-        offsets = np.arange(len(order) + 1, dtype=np.int32) * flat.shape[1]
-        keypoints = pa.ListArray.from_arrays(offsets, pa.array(flat.reshape(-1)))
-    vectors = np.ascontiguousarray(batch.features[order].astype(np.float16))
-    hashes = [batch.image_sha256[row] for row in order]
-    columns = {
-        "id": pa.array([short_id(text) for text in hashes]),
-        "name": texts(batch.names),
-        "camera": texts(cameras),
-        "track": texts(batch.tracks),
-        "vehicle": texts(batch.vehicles),
-        "color": texts(batch.colors),
-        "type": texts(batch.types),
-        "color_confidence": numbers(batch.color_confidences),
-        "type_confidence": numbers(batch.type_confidences),
-        "time": pa.array([times[row] for row in order], pa.timestamp("us")),
-        "image_sha256": pa.array([bytes.fromhex(text) for text in hashes], pa.binary(32)),
-        "keypoints": keypoints,
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dimension),
-    }
-    return pa.table(columns, schema=row_schema(dimension))
-
-
-def _to_batch(rows: pa.RecordBatch, model_sha256: str, pose_sha256: str | None) -> Batch:
-    """Rows of a table as crops to be added."""
-    columns = {name: rows.column(name) for name in rows.schema.names}
-    plain = {
-        name: columns[name].to_pylist()
-        for name in ("name", "camera", "time", "track", "vehicle", "color", "type")
-    }
-    keypoints = columns["keypoints"]
-    points = None
-    if len(keypoints) and not keypoints.null_count:
-        flat = keypoints.flatten().to_numpy(zero_copy_only=False)
-        points = flat.astype(np.float32).reshape(len(keypoints), NUM_KEYPOINTS, 3)
-    vectors = columns["vector"].flatten().to_numpy(zero_copy_only=False)
-    return Batch(
-        model_sha256=model_sha256,
-        pose_sha256=pose_sha256,
-        names=plain["name"],
-        image_sha256=[value.hex() for value in columns["image_sha256"].to_pylist()],
-        features=vectors.astype(np.float32).reshape(len(rows), -1),
-        cameras=plain["camera"],
-        times=plain["time"],
-        tracks=plain["track"],
-        vehicles=plain["vehicle"],
-        colors=plain["color"],
-        color_confidences=columns["color_confidence"].to_numpy(zero_copy_only=False),
-        types=plain["type"],
-        type_confidences=columns["type_confidence"].to_numpy(zero_copy_only=False),
-        keypoints=points,
-    )
-
-
-def _candidates(table: pa.Table, dimension: int) -> Candidates:
-    rows = table.select(list(_SHOWN)).to_pylist()
-    sightings = [
-        Sighting(
-            **{
-                **row,
-                "camera": row["camera"] or "",
-                "image_sha256": row["image_sha256"].hex(),
-                "distance": float("nan"),
-            }
-        )
-        for row in rows
-    ]
-    vectors = table["vector"].combine_chunks()
-    flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return Candidates(sightings, flat.reshape(len(sightings), dimension))
-
-
-def _as_bytes(hashes: Sequence[str]) -> np.ndarray:
-    return np.array([bytes.fromhex(text) for text in hashes], "V32")
-
-
-def _to_array(column: pa.ChunkedArray) -> np.ndarray:
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], "V32", len(chunk), chunk.offset * 32)
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    return np.concatenate(chunks) if chunks else np.empty(0, "V32")
-
-
-def _where(which: Filter | Sequence[str]) -> str | None:
-    """The condition in LanceDB's SQL; None for all."""
-    if not isinstance(which, Filter):
-        return f"id IN ({_listed(which)})" if len(which) else "false"
-    parts = [
-        f"{name} IN ({_listed(values)})"
-        for name in ("camera", "color", "type", "vehicle", "track")
-        if (values := getattr(which, name))
-    ]
-    if which.not_camera:
-        parts.append(f"(camera IS NULL OR camera NOT IN ({_listed(which.not_camera)}))")
-    if which.after:
-        parts.append(f"time >= timestamp '{which.after.isoformat(sep=' ')}'")
-    if which.before:
-        parts.append(f"time < timestamp '{which.before.isoformat(sep=' ')}'")
-    if which.not_image:
-        parts.append(f"id NOT IN ({_listed([short_id(text) for text in which.not_image])})")
-    return " AND ".join(parts) or None
-
-
-def _listed(values: Sequence[str]) -> str:
-    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)

@@ -167,6 +167,9 @@ class MilvusRows:
             if row["keypoints"]
         }
 
+    def tidy(self) -> None:
+        """A server does that by itself."""
+
     def build_index(self) -> None:
         """See :class:`mtn_core.gallery.backend.Backend`."""
         raise ConfigError(

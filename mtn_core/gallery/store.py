@@ -181,6 +181,14 @@ class Gallery:
         cameras = batch.cameras and [camera_name(camera) for camera in batch.cameras]
         return self.backend.insert(dataclasses.replace(batch, features=features, cameras=cameras))
 
+    def tidy(self) -> None:
+        """Bring indexes up to date; for the end of many additions.
+
+        Raises:
+            DiskError: The disk is full; the gallery is as it was.
+        """
+        self.backend.tidy()
+
     def remove(self, which: Filter | Sequence[str]) -> int:
         """Remove sightings by filter or by ids; images stay where they are.
 

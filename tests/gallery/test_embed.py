@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from mtn_core.cli import main
+from mtn_core.data.images import read_image
 from mtn_core.errors import ConfigError, DataError
 from mtn_core.gallery.crops import list_crops
 from mtn_core.gallery.embed import embed_crops
@@ -113,12 +114,18 @@ def test_shards_together_make_the_whole(gallery, crops_folder):
 
 @pytest.fixture
 def with_bad(tmp_path):
-    """Five crops, a cut one, one of too many pixels, a text."""
+    """Five crops, a cut one, one with a hole, one of too many pixels, a text."""
     for i in range(5):
         write_crop(tmp_path / f"{i}.png", i)
     whole = (tmp_path / "0.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("<svg/>")
+    pixels = np.random.default_rng(9).integers(0, 256, (64, 64, 3), np.uint8)
+    done, coded = cv2.imencode(".jpg", pixels)
+    coded = coded.tobytes()
+    assert done
+    (tmp_path / "hole.jpg").write_bytes(coded[: len(coded) // 2] + b"\xff\xd9")
+    read_image(tmp_path / "hole.jpg")  # a decoder repairs it without a word
     header = bytearray(whole)
     header[16:24] = (60_000).to_bytes(4, "big") * 2
     (tmp_path / "bomb.png").write_bytes(header)
@@ -135,8 +142,8 @@ def test_files_that_cannot_be_used_stop_the_work_and_lose_none(gallery, with_bad
 
 def test_files_that_cannot_be_used_are_left_out_and_named(gallery, with_bad):
     outcome = embed_crops(FakeEmbedder(), gallery, with_bad, skip_bad=True, progress=False)
-    assert outcome.num_added == 5 and len(outcome.bad) == 3
-    for name in ("cut.png", "text.jpg", "bomb.png"):
+    assert outcome.num_added == 5 and len(outcome.bad) == 4
+    for name in ("cut.png", "hole.jpg", "text.jpg", "bomb.png"):
         assert name in outcome.to_text()
 
 

@@ -25,9 +25,10 @@ MOUNT = ["unshare", "--map-root-user", "--mount"]
 STEP = 40
 
 
-def start_job(gallery, start, count, step=STEP):
-    """A process that adds crops; its output says how far they are safe."""
-    command = [sys.executable, str(JOB), str(gallery.path), str(start), str(count), str(step)]
+def start_job(gallery, start, count, step=STEP, at=0.0):
+    """A process that adds crops, from a moment on; its output says how far they are safe."""
+    numbers = [str(number) for number in (start, count, step, at)]
+    command = [sys.executable, str(JOB), str(gallery.path), *numbers]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -69,7 +70,10 @@ def test_killed_while_adding(gallery, made):
 
 
 def test_two_writers_of_the_same_crops(gallery, made):
-    jobs = [start_job(gallery, start, 400, step) for start, step in ((0, 40), (200, 50))]
+    """Two at the same crops at the same moment, and one that comes towards them."""
+    begun = time.time() + 8
+    starts = ((0, 40, begun), (0, 40, begun), (200, 50, begun))
+    jobs = [start_job(gallery, start, 400, step, at) for start, step, at in starts]
     for job in jobs:
         _, error = job.communicate()
         assert job.returncode == 0, error
@@ -183,6 +187,38 @@ def test_indexes_and_joined_files_change_no_answer(gallery, made, monkeypatch):
     assert table.stats()["fragment_stats"]["num_fragments"] < 15
     assert gallery.backend.verify() and Gallery.open(gallery.path).info.count == 600
     assert gallery.add(made.batch(0, 600)) == 0
+
+
+def test_tidying_brings_the_indexes_up_to_date(gallery, made, monkeypatch):
+    def behind():
+        table = gallery.backend._table
+        return [table.index_stats(i.name).num_unindexed_rows for i in table.list_indices()]
+
+    monkeypatch.setattr("mtn_core.gallery.lance._INDEX_FROM", 100)
+    monkeypatch.setattr("mtn_core.gallery.lance._WORTH_AN_INDEX", 10)
+    gallery.add(made.batch(0, 120))
+    gallery.add(made.batch(120, 40))
+    assert behind() == [40] * 5
+    gallery.tidy()
+    assert behind() == [0] * 5
+    assert gallery.backend.verify() and gallery.count(Filter(camera=("2",))) > 20
+
+
+def test_while_files_are_joined_none_is_missed(gallery, made, monkeypatch):
+    monkeypatch.setattr("mtn_core.gallery.lance._INDEX_FROM", 10)
+    monkeypatch.setattr("mtn_core.gallery.lance._MOST_FRAGMENTS", 1)
+    gallery.add(made.batch(0, 40))
+    seen = []
+
+    def optimize(**_):
+        listed = json.loads((gallery.path / "checksums.json").read_text())
+        seen.append((listed["joining"], len(listed["files"])))
+
+    monkeypatch.setattr(gallery.backend._table, "optimize", optimize)
+    gallery.add(made.batch(40, 40))
+    ((joining, number),) = seen
+    assert joining and number > 2
+    assert not json.loads((gallery.path / "checksums.json").read_text())["joining"]
 
 
 def test_killed_while_files_are_joined(gallery, made, monkeypatch):

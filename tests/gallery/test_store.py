@@ -27,16 +27,17 @@ def test_euclidean_distances_keep_the_length_of_embeddings(tmp_path, made):
 
 
 def test_rounding_of_the_query_changes_no_rank(tmp_path, made):
-    """A hundred rows nearer to each other than float16 tells apart at the query's size."""
+    """Where float16 cannot tell the nearest rows from many others, the store is asked for more."""
     gallery = Gallery.create(tmp_path / "g", made.info(metric="euclidean", dimension=4))
-    rng = np.random.default_rng(0)
-    query = np.array([100.03, 100.03, 100.03, 100.03], np.float32)  # float16 steps by 0.0625
-    rows = query.astype(np.float16) + 0.0625 * rng.integers(-3, 4, (400, 4))
-    features = rows.astype(np.float16).astype(np.float32)
-    gallery.add(made.batch(0, 400, features=features))
+    query = np.array([100.03, 0, 0, 0], np.float32)  # 100 in float16, whose steps are 0.0625 here
+    assert np.float16(query[0]) == 100
+    features = np.zeros((320, 4), np.float32)
+    features[:, 0] = 99.9375  # 0.0925 away, as far from 100 as the nearest are
+    features[300:, 0] = 100.0625  # 0.0325 away
+    gallery.add(made.batch(0, 320, features=features, cameras=None, times=None))
     (hits,) = gallery.search(query, top=20)
-    distances = np.sort(np.linalg.norm(features.astype(np.float64) - query, axis=1))
-    np.testing.assert_allclose([hit.distance for hit in hits], distances[:20], rtol=1e-6)
+    assert [hit.name for hit in hits] == [f"day/{i:05d}.jpg" for i in range(300, 320)]
+    assert [hit.distance for hit in hits] == pytest.approx([0.0325] * 20, abs=1e-4)
 
 
 def test_a_sighting_says_what_was_added(filled, made):
