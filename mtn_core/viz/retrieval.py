@@ -104,15 +104,24 @@ def plot_ap_histogram(
             linewidth=1.4,
             label=f"mAP {100 * mean:.1f} %" if single else None,
         )
-    for name, value in (references or {}).items():
-        ax.axvline(value, color="0.55", linestyle=":", linewidth=1.2)
-        ax.text(value, 0.98, f"{name} ", rotation=90, ha="right", va="top", fontsize=7,
-                transform=ax.get_xaxis_transform())  # fmt: skip
+    _draw_references(ax, references or {})
     ax.set(xlabel="average precision of a query", ylabel="queries", xlim=(0, 1))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     ax.set_title(f"Average precision{_title_of(results)}")
     return ax
+
+
+def _draw_references(ax: Axes, references: Mapping[str, float]) -> None:
+    """Dotted lines with names along them; of two close ones, one has its name on either side."""
+    before, side = -1.0, "right"
+    for name, value in sorted(references.items(), key=lambda item: item[1]):
+        close = value - before < 0.04
+        side = "left" if close and side == "right" else "right"
+        ax.axvline(value, color="0.55", linestyle=":", linewidth=1.2)
+        ax.text(value, 0.97, name, rotation=90, ha=side, va="top", fontsize=7,
+                transform=ax.get_xaxis_transform())  # fmt: skip
+        before = value
 
 
 def plot_first_match_histogram(

@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from mtn_core.errors import ConfigError, DataError, RunFolderError
 from mtn_core.jobs.cluster import Cluster
 from mtn_core.jobs.workbook import (
+    ADVICE,
     PROFILES,
     NotebookError,
     check_parameters,
@@ -84,6 +85,7 @@ def test_the_terminal_shows_a_line_a_notebook_and_the_log_has_the_rest(
     assert [line.partition(" after")[0] for line in printed.out.splitlines()] == [
         "01_first.ipynb passed",
         "02_second.ipynb passed",
+        ADVICE["smoke"],
     ]
     assert "of the kernel" not in printed.err and "papermill" not in printed.err
     logs = tmp_path / "runs" / "smoke" / "logs"
@@ -132,6 +134,7 @@ def test_notebooks_run_in_order_and_pages_are_written(folder, tmp_path, smoke_ro
     assert [line.partition(" after")[0] for line in lines] == [
         "01_first.ipynb passed",
         "02_second.ipynb passed",
+        ADVICE["smoke"],
     ]
     assert index == tmp_path / "reports" / "smoke" / "index.html"
     copies = tmp_path / "runs" / "smoke" / "notebooks"

@@ -124,7 +124,9 @@ def test_a_resumed_training_is_no_other_run(run, tmp_path):
 
 @pytest.mark.parametrize("steps", [2, 6])
 def test_a_run_that_replaced_another_replaces_its_numbers(run, tmp_path, steps):
-    track_with_tensorboard(Record.read(run), tmp_path / "tb")
+    for before in (3, 4):  # two files of the run before
+        write(run, before)
+        track_with_tensorboard(Record.read(run), tmp_path / "tb")
     write(run, steps, first_loss=9.0)
     track_with_tensorboard(Record.read(run), tmp_path / "tb")
     found = tracked(tmp_path / "tb" / "one", "train/loss")
