@@ -67,6 +67,7 @@ class NotebookError(MtnError, RuntimeError):
 EXTRA_OF = {
     "IPython": "notebooks",
     "faiss": "search",
+    "fastapi": "serve",
     "google": "onnx",
     "imagehash": "data",
     "ipywidgets": "notebooks",
@@ -84,9 +85,11 @@ EXTRA_OF = {
     "pymilvus": "milvus",
     "safetensors": "train",
     "shtab": "completion",
+    "starlette": "serve",
     "tensorboardX": "tensorboard",
     "torch": "convert",
     "traitlets": "notebooks",
+    "uvicorn": "serve",
     "zstandard": "data",
 }
 

@@ -89,6 +89,7 @@ class RunFolder:
     pretrained = _Entry("pretrained", "other")
     export = _Entry("export", "other")
     pose = _Entry("pose", "other")
+    store = _Entry("store", "other")
 
     lock = _Entry(".lock", "other")
 

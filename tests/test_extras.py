@@ -18,8 +18,8 @@ DISTRIBUTIONS = {
 # Modules that come with a package of the list.
 COMES_WITH = {
     "IPython": "ipywidgets", "jupyter_client": "papermill", "markupsafe": "jinja2",
-    "nbformat": "nbconvert",
-    "pygments": "nbconvert", "threadpoolctl": "scikit-learn", "traitlets": "nbconvert",
+    "nbformat": "nbconvert", "pygments": "nbconvert", "starlette": "fastapi",
+    "threadpoolctl": "scikit-learn", "traitlets": "nbconvert",
 }  # fmt: skip
 ASKED_FOR = {"umap"}  # the message of `project_embeddings` names it
 

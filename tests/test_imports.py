@@ -11,8 +11,8 @@ LAYERS = [
     *("strict_yaml", "vehicle", "viewpoint", "provenance", "pixel_limit", "config", "device"),
     "runs",
     *("metrics", "losses", "models", "data", "synthveri", "convert", "results", "predict", "viz"),
-    *("engine", "export", "report", "pose", "gallery", "jobs"),
-    *("track", "tune", "doctor", "commands", "cli", "__main__"),
+    *("engine", "export", "report", "pose", "gallery", "serve", "jobs", "track", "tune", "doctor"),
+    *("commands", "cli", "__main__"),
 ]
 
 

@@ -1,18 +1,16 @@
-"""``mtn report`` and ``mtn search``: looking at saved runs.
+"""``mtn report`` and ``mtn track2``: looking at saved runs.
 
-A report never loads mindspore, be it of runs or of another program's embeddings; a search does, to
-embed the crop.
+A report never loads mindspore, be it of runs or of another program's embeddings.
 """
 
 import argparse
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtn_core.commands.arguments import add_device, positive
+from mtn_core.commands.arguments import positive
 
 if TYPE_CHECKING:
     from mtn_core.viz.crops import CropSource
@@ -65,37 +63,6 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         next_step=lambda args: f"open {args.out} in a browser",
         kept=lambda args: f"{args.out} is what it was before; run it again",
     )
-
-    search = subparsers.add_parser(
-        "search",
-        group="search",
-        help="where was this vehicle seen, by a run's gallery",
-        description=(
-            "Embeds a crop with the network of a run, and lists the nearest images of its gallery, "
-            "with vehicle, camera, colour and type."
-        ),
-        example="mtn search --run runs/first --image crop.jpg --top 5",
-    )
-    search.add_argument(
-        "--run",
-        dest="run_dir",
-        type=Path,
-        required=True,
-        metavar="RUN",
-        help="evaluated run folder",
-    )
-    search.add_argument("--image", type=Path, required=True, help="crop of the vehicle")
-    search.add_argument("--top", type=positive, default=20, help="answers")
-    search.add_argument("--metric", choices=("euclidean", "cosine"), help="by default the run's")
-    search.add_argument(
-        "--format", choices=("table", "json", "html"), default="table", help="of the answers"
-    )
-    search.add_argument("--out", type=Path, metavar="FILE", help="write there; html needs it")
-    search.add_argument("--root", type=Path, help="data root to read gallery crops from, for html")
-    search.add_argument("--ckpt_path", type=Path, help="by default the checkpoint of the run")
-    _add_overwrite(search)
-    add_device(search)
-    search.set_defaults(run=run_search)
 
     track2 = subparsers.add_parser(
         "track2",
@@ -227,56 +194,6 @@ def _write_attention(args: argparse.Namespace) -> None:
     for run in args.runs:
         checkpoint = load_checkpoint(args.ckpt_path or find_checkpoint(run))
         print(f"attention maps: {write_run_attention(run, checkpoint, root=args.root)}")
-
-
-def run_search(args: argparse.Namespace) -> int:
-    """Search a run's gallery for a crop and show the answers."""
-    from mtn_core.errors import ConfigError
-    from mtn_core.files import write_text
-    from mtn_core.report.outputs import check_output, is_own_answer
-    from mtn_core.results.search import search
-
-    if args.format == "html" and args.out is None:
-        raise ConfigError("--format html needs --out FILE.html")
-    if args.out is not None:
-        check_output(args.out, is_own=is_own_answer, overwrite=args.overwrite)
-
-    def embed(image: Path):
-        from mtn_core.device import setup_device
-        from mtn_core.models.checkpoint import load_checkpoint
-        from mtn_core.predict.crop import CropEmbedder, check_same_network, find_checkpoint
-        from mtn_core.predict.mindspore import MindSporeBackend
-
-        device = setup_device(args.device_target, args.device_id)
-        path = args.ckpt_path or find_checkpoint(args.run_dir)
-        backend = MindSporeBackend.of_checkpoint(load_checkpoint(path), device)
-        check_same_network(backend, path, args.run_dir)
-        return CropEmbedder(backend).embed(image)
-
-    result = search(args.run_dir, args.image, embed=embed, top=args.top, metric=args.metric)
-    if args.format == "html":
-        path = _write_search_page(result, args)
-        print(f"answers: {path}")
-        return 0
-    if args.format == "json":
-        text = json.dumps(result.to_json_dict(), indent=2, ensure_ascii=False)
-    else:
-        text = result.format_table()
-    if args.out is None:
-        print(text)
-    else:
-        write_text(args.out, text + "\n")
-        print(f"answers: {args.out}")
-    return 0
-
-
-def _write_search_page(result, args: argparse.Namespace) -> Path:
-    from mtn_core.report.search_page import write_search_page
-    from mtn_core.runs import RunFolder
-    from mtn_core.viz.crops import CropSource
-
-    crops = CropSource(args.root or RunFolder(args.run_dir).data_roots())
-    return write_search_page(result, crops, args.out)
 
 
 def run_track2(args: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ GROUPS = {
     "more": "more",
 }
 COMMAND_MODULES = (
-    *("data", "convert", "train", "analysis", "export", "pose", "gallery"),
+    *("data", "convert", "train", "analysis", "export", "pose", "gallery", "search", "serve"),
     *("workbook", "submit", "track", "tune", "doctor", "completion"),
 )
 _GIVEN = "_given"  # in a namespace while it is filled: the flags that were there

@@ -111,6 +111,11 @@ class Embedder:
         )
 
     @property
+    def backend(self) -> Backend:
+        """The network."""
+        return self._backend
+
+    @property
     def needs_pose(self) -> bool:
         """Whether the network was trained with a pose."""
         return self.input.needs_pose
