@@ -89,7 +89,7 @@ class ModelSpec(_Part):
     type_names: tuple[str, ...]
     pids: tuple[int, ...]
     pids_sha256: str
-    metric: Literal["euclidean", "cosine"]
+    metric: Literal["euclidean", "cosine", "covisible"]
     opset: int | None = None
     checkpoint_sha256: str
     config_sha256: str | None = None

@@ -17,7 +17,14 @@ import numpy as np
 from mtn_core.errors import DataError, MissingFileError, MissingPackageError, RunFolderError
 from mtn_core.files import why_no_file
 from mtn_core.metrics.attributes import predict_ids, softmax
-from mtn_core.metrics.distance import METRICS, BlockDistances, check_finite, check_pair
+from mtn_core.metrics.covisible import (
+    ALL_METRICS,
+    COVISIBLE,
+    create_distances,
+    fit_width,
+    global_part,
+)
+from mtn_core.metrics.distance import METRICS, check_finite, check_pair
 from mtn_core.metrics.ranking import smallest
 from mtn_core.results.answer import Asked, SearchResult, make_hits
 from mtn_core.results.embeddings import load_arrays
@@ -101,17 +108,20 @@ class Gallery:
 
     Args:
         run: A run with embeddings.
-        metric: ``euclidean`` or ``cosine``.
+        metric: ``euclidean``, ``cosine`` or ``covisible``.
         approximate: Whether an index is asked; by default only of more than ``FAISS_FROM`` images.
+        drops_parts: The embeddings have parts, and ``metric`` compares their global vectors.
 
     Attributes:
         labels: ``names``, ``pids``, ``camids``, ``color_ids``, ``type_ids``, ``(N,)`` each.
     """
 
-    def __init__(self, run: RunFolder, metric: str, approximate: bool = False):
-        if metric not in METRICS:
-            raise DataError(f"`metric` must be one of {', '.join(METRICS)}; got {metric!r}")
-        self.run, self.metric = run, metric
+    def __init__(
+        self, run: RunFolder, metric: str, approximate: bool = False, drops_parts: bool = False
+    ):
+        if metric not in ALL_METRICS:
+            raise DataError(f"`metric` must be one of {', '.join(ALL_METRICS)}; got {metric!r}")
+        self.run, self.metric, self.drops_parts = run, metric, drops_parts
         self.labels = load_arrays(run.gallery_embeddings, _LABELS)
         shapes = {name: array.shape for name, array in self.labels.items()}
         if any(shape != (len(self),) for shape in shapes.values()) or not len(self):
@@ -119,13 +129,19 @@ class Gallery:
                 f"{run.gallery_embeddings} is not usable: expected one value an image; got the "
                 f"shapes {shapes}; evaluate again"
             )
+        if approximate and metric == COVISIBLE:
+            raise DataError(
+                "an index cannot compare by what two images have in common; leave --approximate "
+                "out, or compare the global vectors with --metric cosine"
+            )
         has_faiss = find_spec("faiss") is not None
         if approximate and not has_faiss:
             raise MissingPackageError(
                 "an approximate search needs the package faiss, which is not installed: "
                 "pip install 'mtn_core[search]'; without --approximate all images are compared"
             )
-        self.use_faiss = has_faiss and (approximate or len(self) > FAISS_FROM)
+        large = len(self) > FAISS_FROM and metric != COVISIBLE
+        self.use_faiss = has_faiss and (approximate or large)
 
     @classmethod
     def open(
@@ -145,7 +161,9 @@ class Gallery:
         saved = read_saved(run) if run.results.is_file() else None
         if saved is not None:
             check_hash(run, run.gallery_embeddings, saved.sha256)
-        gallery = cls(run, metric or (saved.protocol.metric if saved else METRICS[0]), approximate)
+        own = saved.protocol.metric if saved else METRICS[0]
+        metric = metric or own
+        gallery = cls(run, metric, approximate, own == COVISIBLE != metric)
         if not gallery.use_faiss:
             gallery.features  # noqa: B018 - before a network is loaded for a gallery that is broken
         return gallery
@@ -210,7 +228,8 @@ class Gallery:
             return self._nearest_by_faiss(embedding, top, rows)
         chosen = np.arange(len(self)) if rows is None else np.flatnonzero(rows)
         features = self.features if rows is None else self.features[chosen]
-        distances = BlockDistances(*check_pair(embedding, features), self.metric)
+        pair = check_pair(fit_width(embedding, features.shape[1]), features)
+        distances = create_distances(*pair, self.metric)
         found, keys = smallest(distances.keys(0, 1), top)
         return chosen[found[0]], distances.to_distance(keys[0])
 
@@ -230,7 +249,7 @@ class Gallery:
                 f"{features.shape}; evaluate again"
             )
         check_finite(f"features of {path}", features)
-        return features
+        return global_part(features) if self.drops_parts else features
 
     @cached_property
     def _attributes(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -253,6 +272,7 @@ class Gallery:
     def _nearest_by_faiss(
         self, embedding: np.ndarray, top: int, rows: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
+        embedding = fit_width(embedding, self._index.width)
         embedding, _ = check_pair(embedding, np.zeros((1, self._index.width), np.float32))
         found, distances = self._index.nearest(embedding, top, rows)
         kept = found[0] >= 0
@@ -260,4 +280,5 @@ class Gallery:
 
     @cached_property
     def _index(self) -> SearchIndex:
-        return open_index(self.run, lambda: self.features, self.metric)
+        part = {"part": "global"} if self.drops_parts else {}
+        return open_index(self.run, lambda: self.features, self.metric, part)

@@ -4,7 +4,8 @@ It looks into the nearest eighth of its cells and so may miss an answer.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -69,17 +70,24 @@ class SearchIndex:
         return sum(len(w & f) for w, f in pairs) / max(1, sum(len(w) for w, _ in pairs))
 
 
-def open_index(run: RunFolder, features: Callable[[], np.ndarray], metric: str) -> SearchIndex:
+def open_index(
+    run: RunFolder,
+    features: Callable[[], np.ndarray],
+    metric: str,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> SearchIndex:
     """Read a run's index, or build and keep it; one of other embeddings is not used.
 
     Args:
         run: The run folder.
         features: Gives the gallery's embeddings; called where an index is built.
         metric: ``euclidean`` or ``cosine``.
+        more: What else the embeddings depend on.
     """
     import faiss
 
-    key = {"embeddings_sha256": sha256_of(run.gallery_embeddings), "metric": metric}
+    embeddings = sha256_of(run.gallery_embeddings)
+    key = {"embeddings_sha256": embeddings, "metric": metric, **more}
     try:
         saved = run.read_json(run.search_index_key)
         recall = saved.pop("recall", None)
