@@ -1,6 +1,6 @@
 """Hashes of a table's files: LanceDB has none, and answers from a changed file as if it were whole.
 
-Of 40 data files with one flipped bit each LanceDB read 37 without an error, and answered wrongly
+Of 40 data files with one flipped bit each LanceDB read 34 without an error, and answered wrongly
 from two. Files of the table are written once and never changed, so one hash each is enough. It is
 taken when a batch has been committed.
 """

@@ -20,6 +20,7 @@ from mtn_core.data.transforms import (
 from mtn_core.errors import ConfigError, DataError
 from mtn_core.files import sha256_of
 from mtn_core.gallery.records import GalleryInfo, ModelInput
+from mtn_core.metrics.covisible import COVISIBLE, global_part
 from mtn_core.pose.decode import decode_heatmaps, to_maps
 from mtn_core.pose.transforms import transform_crop
 from mtn_core.predict.backend import Backend
@@ -97,7 +98,10 @@ class Embedder:
         self._backend, self.name, self._predictor = backend, name, predictor
         self._batch_size, self._full_seen = batch_size, False
         self.model: ModelConfig = backend.model
-        self.metric, self.pose_sha256 = backend.metric, pose_sha256
+        # A store compares whole rows: of embeddings with parts it keeps the global vectors.
+        self._has_parts = backend.metric == COVISIBLE
+        self.metric = "cosine" if self._has_parts else backend.metric
+        self.pose_sha256 = pose_sha256
         self.sha256 = str(backend.provenance["checkpoint_sha256"])
         attributes = self.model.attributes
         self.color_names = _names(color_names, COLOR_NAMES, self.model.num_colors, attributes)
@@ -124,7 +128,7 @@ class Embedder:
     def dimension(self) -> int:
         """Width of an embedding."""
         spec = getattr(self._backend, "spec", None)
-        if spec is not None:
+        if spec is not None and not self._has_parts:
             return int(spec.width("embedding"))
         grey = np.full((8, 8, 3), 128, np.uint8)
         return self.embed([grey]).features.shape[1]
@@ -170,6 +174,8 @@ class Embedder:
         colors, color_probabilities = _classes(outputs.color_logits, self.color_names)
         types, type_probabilities = _classes(outputs.type_logits, self.type_names)
         features = np.asarray(outputs.features, np.float32)
+        if self._has_parts:
+            features = global_part(features)
         if not np.isfinite(features).all():
             raise DataError(f"{self.name} gives embeddings that are not finite; is it trained?")
         fractions = None
