@@ -1,6 +1,5 @@
 """One strict, typed configuration: YAML recipes, `--set a.b=value`, the resolved file of a run."""
 
-import difflib
 import logging
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -15,15 +14,17 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
-from mtn_core.errors import ConfigError
+from mtn_core.errors import ConfigError, nearest, nearest_key
 from mtn_core.pixel_limit import HIGHEST_LIMIT, max_pixels
 from mtn_core.strict_yaml import parse_yaml, read_yaml
 from mtn_core.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
 
 logger = logging.getLogger(__name__)
 
+COVISIBLE = "covisible"  # the metric of embeddings with parts
 MAX_SEED = 2**32 - 1  # NumPy's and MindSpore's
 _PLAIN_WORDS = {  # pydantic's to ours
     "Input should": "must",
@@ -60,12 +61,18 @@ class ModelConfig(Section):
     """The network: what it sees and how it is built.
 
     ``num_ids`` 0 means "not known yet"; training fills it from the training labels.
+
+    ``pose`` says where the pose goes: ``input``, heatmaps and segments as further input channels
+    and keypoints beside the pooled features, as the three switches say; ``parts``, the segments
+    pool the last feature map and are no input; ``both``; ``none``, RGB alone, whatever the switches
+    say.
     """
 
     image_size: int = Field(256, ge=32, le=2048)
     heatmaps: bool = False
     segments: bool = False
     keypoints: bool = True
+    pose: Literal["input", "parts", "both", "none"] = "input"
     attributes: bool = True
     num_ids: int = Field(0, ge=0, le=10_000_000)
     num_colors: int = Field(len(COLOR_NAMES), ge=1, le=10_000)
@@ -82,6 +89,28 @@ class ModelConfig(Section):
                 f"must be a multiple of 32, got {value}; try {max(32, value // 32 * 32)}"
             )
         return value
+
+    @model_validator(mode="after")
+    def _maps_follow_pose(self) -> "ModelConfig":
+        if self.pose == "parts" and self.heatmaps:
+            raise ValueError(
+                "pose parts pools by segments alone, and heatmaps is true; set model.pose=both or "
+                "model.heatmaps=false"
+            )
+        used = {"input": {}, "none": dict.fromkeys(("heatmaps", "segments", "keypoints"), False)}
+        for name, value in used.get(self.pose, {"segments": True}).items():
+            object.__setattr__(self, name, value)
+        return self
+
+    @property
+    def pools_parts(self) -> bool:
+        """Whether segments pool the last feature map, so that embeddings have parts."""
+        return self.pose in ("parts", "both")
+
+    @property
+    def stem_channels(self) -> int:
+        """Channels of the image stack that are the backbone's input."""
+        return 3 if self.pose == "parts" else self.in_channels
 
     @property
     def in_channels(self) -> int:
@@ -123,7 +152,11 @@ class DataConfig(PicturesConfig):
 
 
 class LossConfig(Section):
-    """Weighted sum of identity, triplet, colour and type loss."""
+    """Weighted sum of identity, triplet, colour and type loss.
+
+    Circle, supervised contrastive and centre loss are off unless they have a weight.
+    ``part_triplet_weight`` and ``part_id_weight`` count where ``model.pose`` has parts.
+    """
 
     id_weight: float = Field(1.0, ge=0)
     triplet_weight: float = Field(1.0, ge=0)
@@ -132,6 +165,14 @@ class LossConfig(Section):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     triplet: Literal["margin", "soft"] = "margin"
     margin: float = Field(0.3, ge=0)
+    circle_weight: float = Field(0.0, ge=0)
+    circle_margin: float = Field(0.25, ge=0, le=1)
+    circle_scale: float = Field(64.0, gt=0, le=10_000)
+    contrastive_weight: float = Field(0.0, ge=0)
+    contrastive_temperature: float = Field(0.1, ge=0.001)
+    center_weight: float = Field(0.0, ge=0)
+    part_triplet_weight: float = Field(1.0, ge=0)
+    part_id_weight: float = Field(1.0, ge=0)
     distance: Literal["euclidean", "cosine"] = "euclidean"
 
 
@@ -175,7 +216,7 @@ class EvalConfig(Section):
     """How embeddings are made and compared."""
 
     batch_size: int = Field(32, ge=1, le=4096)
-    metric: Literal["euclidean", "cosine"] = "euclidean"
+    metric: Literal["euclidean", "cosine", "covisible"] = "euclidean"
     max_rank: int = Field(50, ge=1, le=100_000)
 
 
@@ -211,6 +252,13 @@ class Config(Recipe):
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="after")
+    def _parts_are_compared(self) -> "Config":
+        # A network is trained and chosen by the distance that its parts are for.
+        if self.model.pools_parts and self.eval.metric != COVISIBLE:
+            object.__setattr__(self, "eval", self.eval.model_copy(update={"metric": COVISIBLE}))
+        return self
 
 
 # Recipes of another network than MultiTaskNet begin with its name: pose.yaml, pose_demo.yaml.
@@ -268,7 +316,7 @@ def load_config(
         )
     else:
         raise ConfigError(
-            f"unknown recipe {recipe!r}{_nearest(recipe, recipe_names(schema))}; "
+            f"unknown recipe {recipe!r}{_did_you_mean(nearest(recipe, recipe_names(schema)))}; "
             f"the recipes are {', '.join(recipe_names(schema))}, or give the path of a .yaml file"
         )
     values = {} if values is None else values
@@ -386,7 +434,8 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _known_keys(schema: type[BaseModel]) -> list[str]:
+def known_keys(schema: type[BaseModel]) -> list[str]:
+    """The dotted keys of a recipe, and the names of its sections."""
     keys = []
     for name, field in schema.model_fields.items():
         section = field.annotation
@@ -396,9 +445,8 @@ def _known_keys(schema: type[BaseModel]) -> list[str]:
     return keys
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def _did_you_mean(close: str | None) -> str:
+    return f"; did you mean {close!r}?" if close else ""
 
 
 def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
@@ -406,7 +454,8 @@ def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     for item in error.errors():
         key = _shorten(".".join(str(part) for part in item["loc"]))
         if item["type"] == "extra_forbidden":
-            faults.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys(schema))}")
+            meant = _did_you_mean(nearest_key(key, known_keys(schema)))
+            faults.append(f"unknown configuration key {key!r}{meant}")
         elif item["type"] == "missing":
             faults.append(f"configuration key {key!r} is missing")
         else:

@@ -89,6 +89,7 @@ class RunFolder:
     pretrained = _Entry("pretrained", "other")
     export = _Entry("export", "other")
     pose = _Entry("pose", "other")
+    store = _Entry("store", "other")
 
     lock = _Entry(".lock", "other")
 
@@ -493,6 +494,16 @@ class RunFolder:
         except RunFolderError:
             return False
         return context.get("command") == schema.command and config_sha256(config) == config_hash
+
+
+def run_of(path: str | Path) -> Path | None:
+    """The run folder that a path is a file of, by its name; None where there is none."""
+    place = Path(path).absolute()
+    for parent in place.parents:
+        name = place.relative_to(parent).parts[0]
+        if RunFolder(parent).config.is_file() and RunFolder.knows(name):
+            return parent
+    return None
 
 
 def config_sha256(config: Recipe) -> str:

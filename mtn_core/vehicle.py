@@ -68,6 +68,11 @@ SEGMENT_NAMES = (
     "front_panel",
 )
 
+# The five faces of a vehicle, and which of them each segment belongs to.
+PART_NAMES = ("front", "rear", "left", "right", "roof")
+NUM_PARTS = len(PART_NAMES)
+SEGMENT_PARTS = np.array([2, 2, 2, 3, 3, 3, 1, 1, 1, 4, 0, 0, 0])
+
 # Ids as VeRi numbers them, from 1; -1 is unknown.
 UNKNOWN = -1
 COLOR_NAMES = (

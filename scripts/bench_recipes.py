@@ -24,6 +24,8 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "seed": ("seed", []),
     "strong": ("strong", []),
     "strong, RGB alone": ("strong", RGB_ALONE),
+    "strong, parts": ("strong", ["model.pose=parts"]),
+    "strong, input and parts": ("strong", ["model.pose=both"]),
     "strong, heatmaps": ("strong", ["model.segments=false", "model.heatmaps=true"]),
     "strong without BNNeck": ("strong", ["model.neck=none"]),
     "strong without schedule": ("strong", ["optim.schedule=constant", "optim.warmup_epochs=0"]),

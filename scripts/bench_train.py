@@ -8,6 +8,13 @@ as `mtn train` runs it, with data, logs, progress bar and checkpoint, against th
 fixed batch. The overhead is what the loop takes longer, a step, with the checkpoint at the end of
 an epoch shared out over the epoch's steps. Without `--root` it works on SynthVeRi `smoke`, which it
 writes and packs in a temporary folder.
+
+    python scripts/bench_train.py --root data/synthveri-demo --pieces --recipe seed --sizes 64
+
+takes the step apart instead: the same network and batch through a step that grows piece by piece,
+all in one process and turn about, so that whatever else the machine does hits all alike. Ratios to
+`gradient, Adam`, the least that trains, or to the first piece where that is not asked for, are the
+result; the processor's time (`cpu_ms`) is steadier than the clock.
 """
 
 import argparse
@@ -130,6 +137,96 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
     }
 
 
+# The last two are the training's step, as it is and with the update in a graph of its own.
+PIECES = ("forward", "gradient", "gradient, Adam", "one graph", "two graphs")
+
+
+def measure_pieces(root: Path, inputs: str, size: int, args: argparse.Namespace) -> list[dict]:
+    """A row a piece: medians over ``args.steps`` rounds in which each has one turn."""
+    import mindspore as ms
+    from mindspore import nn
+
+    from mtn_core.config import load_config
+    from mtn_core.device import setup_device
+    from mtn_core.engine.multitask import MultiTaskTask, open_training
+    from mtn_core.engine.step import GradientCell, TrainStep
+
+    heatmaps, segments = INPUTS[inputs]
+    overrides = {
+        "model.heatmaps": heatmaps,
+        "model.segments": segments,
+        "model.keypoints": inputs != "RGB",
+        "model.image_size": size,
+        "data.ids_per_batch": args.batch // 4,
+        "data.images_per_id": 4,
+        "train.eval_every": 0,
+    }
+    config = load_config(args.recipe, overrides)
+    device = setup_device("CPU")
+    source = open_training([root], config)
+    rates = np.full(WARM_UP + args.steps, config.optim.learning_rate, np.float32)
+
+    class PlainStep(nn.Cell):
+        """Gradients and ``nn.Adam``: no norm, no decay, no test."""
+
+        def __init__(self, forward, weights):
+            super().__init__(auto_prefix=False)
+            self.gradient = ms.value_and_grad(forward, None, ms.ParameterTuple(weights), True)
+            self.adam = nn.Adam(weights, config.optim.learning_rate)
+
+        def construct(self, *batch):
+            (loss, parts), gradients = self.gradient(*batch)
+            return ms.ops.depend(loss, self.adam(gradients)), parts
+
+    def create(piece: str, task: MultiTaskTask):
+        weights = list(task.network.trainable_params())
+        if piece in ("one graph", "two graphs"):
+            backbone = task.backbone_parameters()
+            step = TrainStep(task.forward, task.network, backbone, config.optim, rates, len(rates))
+            if piece == "two graphs":
+                step.use_two_graphs()
+            return step.run
+        if piece == "forward":
+            cell = task.forward
+        elif piece == "gradient":
+            cell = GradientCell(task.forward, weights, False, scaled=False)
+        else:
+            cell = PlainStep(task.forward, weights)
+        cell.set_train()
+        first = (ms.Tensor(1.0, ms.float32),) if piece == "gradient" else ()
+
+        def run(batch, _):
+            loss, *_ = cell(*first, *(ms.Tensor.from_numpy(array) for array in batch))
+            return loss.asnumpy()
+
+        return run
+
+    runs = {}
+    for piece in args.pieces or PIECES:
+        task = MultiTaskTask(config, source, None, device)
+        if not runs:
+            task.loader.set_epoch(0)
+            fixed = [np.ascontiguousarray(a) for a in task.inputs(next(iter(task.loader)))]
+        task.loader.close()
+        runs[piece] = create(piece, task)
+    taken: dict[str, list[tuple[float, float]]] = {piece: [] for piece in runs}
+    for i in range(WARM_UP + args.steps):
+        for piece, run in runs.items():
+            clock, processor = time.perf_counter(), time.process_time()
+            run(fixed, i)
+            taken[piece].append((time.perf_counter() - clock, time.process_time() - processor))
+    rows = []
+    for piece, seconds in taken.items():
+        clock, processor = 1e3 * np.median(seconds[WARM_UP:], axis=0)
+        rows.append({"piece": piece, "ms": clock, "cpu_ms": processor})
+    least = dict(next((row for row in rows if row["piece"] == "gradient, Adam"), rows[0]))
+    for row in rows:
+        for key in ("ms", "cpu_ms"):
+            row[f"{key}_ratio"] = round(row[key] / least[key], 3)
+            row[key] = round(row[key], 1)
+    return rows
+
+
 def _time_save(task, step, folder: Path) -> float:
     from mtn_core.models.checkpoint import network_weights, save_checkpoint
 
@@ -158,6 +255,9 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument(
+        "--pieces", nargs="*", choices=PIECES, help="take the step apart instead: all, or some"
+    )
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -165,6 +265,11 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         root = args.root or write_data(Path(folder) / "data")
+        if args.pieces is not None:
+            rows = measure_pieces(root, args.inputs[0], args.sizes[0], args)
+            print(pd.DataFrame(rows).to_string(index=False))
+            print(json.dumps({"recipe": args.recipe, "steps": args.steps, "rows": rows}))
+            return 0
         rows = [
             in_process(root, inputs, size, args) for size in args.sizes for inputs in args.inputs
         ]

@@ -31,6 +31,7 @@ _HEAD_PARTS = frozenset(
         "classifier_color",
         "fc_type",
         "classifier_type",
+        "parts",
     ]
 )
 

@@ -21,7 +21,7 @@ from mtn_core.engine.shell import train_into_run
 from mtn_core.engine.task import Batch, Score
 from mtn_core.engine.train import Progress
 from mtn_core.errors import ConfigError
-from mtn_core.losses import LOSS_PARTS, MultiTaskLoss
+from mtn_core.losses import MultiTaskLoss, loss_parts
 from mtn_core.models.checkpoint import MULTITASK
 from mtn_core.models.multitask import MultiTaskNet
 from mtn_core.predict.evaluate import Evaluation, compare, open_evaluation
@@ -43,7 +43,7 @@ class LossOnPixels(nn.Cell):
     def construct(self, *inputs):
         """Pixels, maps, keypoints, then the three labels -> ``(loss, parts)``."""
         outputs = self.pixels(*inputs[:-3])
-        return self.loss(*outputs, *inputs[-3:])
+        return self.loss(*outputs[:4], *inputs[-3:], *outputs[4:])
 
 
 class MultiTaskTask:
@@ -58,7 +58,6 @@ class MultiTaskTask:
     """
 
     kind = MULTITASK
-    part_names = LOSS_PARTS
     score_name = "mAP"
     metric_names = ("mAP", "mINP", "rank1", "color_accuracy", "type_accuracy")
 
@@ -89,7 +88,10 @@ class MultiTaskTask:
         self.network = MultiTaskNet(self.config.model)
         if pre_ckpt_path is not None:
             logger.info("%s", load_pretrained(self.network, pre_ckpt_path))
-        self.forward = LossOnPixels(self.network, MultiTaskLoss(self.config.loss))
+        pools_parts = self.config.model.pools_parts
+        self.part_names = loss_parts(self.config.loss, pools_parts)
+        loss = MultiTaskLoss(self.config.loss, pools_parts, len(pids))
+        self.forward = LossOnPixels(self.network, loss)
 
     def inputs(self, batch: Batch) -> Sequence[np.ndarray]:
         """Pixels, maps, keypoints, then the three kinds of labels."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn
+from mindspore import nn, ops
 
 from mtn_core.config import OptimConfig
 
@@ -51,13 +51,65 @@ def decay_factors(parameters: Sequence[ms.Parameter], config: OptimConfig) -> li
     return [decay if p.ndim > 1 or config.decay_norm_and_bias else 0.0 for p in parameters]
 
 
+_map = ops.HyperMap()
+_moved = ops.MultitypeFuncGraph("moved")
+
+
+@_moved.register("Function", *9 * ["Tensor"], "Tensor")
+def _moved_one(adam, power1, power2, rate, beta1, beta2, epsilon, weight, mean, square, gradient):
+    updated = adam(weight, mean, square, power1, power2, rate, beta1, beta2, epsilon, gradient)
+    return ops.depend(True, updated)
+
+
+@_moved.register("Function", *10 * ["Tensor"], "Tensor")
+def _moved_one_by_amsgrad(
+    adam, power1, power2, rate, beta1, beta2, epsilon, weight, mean, square, largest, gradient
+):
+    updated = adam(
+        weight, mean, square, largest, power1, power2, rate, beta1, beta2, epsilon, gradient
+    )
+    return ops.depend(True, updated)
+
+
+class SkippingAdam(nn.Adam):
+    """Adam that can be told, inside a graph, to change nothing.
+
+    Its parameters are those of ``nn.Adam``, so that checkpoints of either continue in the other.
+
+    Source: Kingma and Ba, "Adam", ICLR 2015; Reddi et al., "On the Convergence of Adam and Beyond",
+    ICLR 2018 (AMSGrad).
+    """
+
+    def construct(self, gradients, applies):
+        """Update the weights where ``applies``, a bool scalar; gradients must be finite."""
+        self.assignadd(self.global_step, ops.cast(applies, ms.int32).reshape((1,)))
+        power1, power2 = self.beta1_power * self.beta1, self.beta2_power * self.beta2
+        self.beta1_power = ops.select(applies, power1, self.beta1_power)
+        self.beta2_power = ops.select(applies, power2, self.beta2_power)
+        # The kernel gets powers below 1 all the same: it divides by their distance from 1.
+        one = ops.ones_like(power1)
+        move = ops.partial(
+            _moved,
+            self.opt,
+            power1,
+            power2,
+            self.get_lr() * ops.cast(applies, ms.float32),
+            ops.select(applies, self.beta1, one),
+            ops.select(applies, self.beta2, one),
+            self.eps,
+        )
+        if self.use_amsgrad:
+            return _map(move, self._parameters, self.moment1, self.moment2, self.vhat, gradients)
+        return _map(move, self._parameters, self.moment1, self.moment2, gradients)
+
+
 def create_optimizer(parameters: Sequence[ms.Parameter], config: OptimConfig) -> nn.Cell:
-    """Adam (Kingma and Ba, 2015), with AMSGrad (Reddi et al., 2018) where asked for.
+    """Adam, with AMSGrad where asked for.
 
     The learning rate is a parameter that the training step sets, and weight decay is added to the
     gradients by the training step: there both act in one place, on the parameters meant.
     """
-    return nn.Adam(
+    return SkippingAdam(
         list(parameters),
         learning_rate=config.learning_rate,
         weight_decay=0.0,

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from mtn_core.metrics.covisible import PART_SIZE
 from mtn_core.models.checkpoint import Checkpoint
-from mtn_core.models.multitask import EMBEDDING_SIZE, KEYPOINT_VALUES
+from mtn_core.models.multitask import KEYPOINT_VALUES, embedding_width
 from mtn_core.normalisation import IMAGE_MEAN, IMAGE_STD, MAP_MEAN, MAP_STD
 from mtn_core.predict.model_json import (
     BATCH,
@@ -18,8 +19,21 @@ from mtn_core.predict.model_json import (
     hash_of_pids,
 )
 from mtn_core.provenance import ONNXRUNTIMES, describe_environment
-from mtn_core.vehicle import COLOR_NAMES, MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
+from mtn_core.vehicle import (
+    COLOR_NAMES,
+    MAP_SIZE,
+    NUM_KEYPOINTS,
+    NUM_PARTS,
+    NUM_SEGMENTS,
+    PART_NAMES,
+    TYPE_NAMES,
+)
 
+_PARTS_CONTENT = (
+    f". Its last {NUM_PARTS} values are the shares of the crop that {', '.join(PART_NAMES)} cover, "
+    f"before them stand their vectors of {PART_SIZE}, before those the global vector; "
+    "mtn_core.metrics.covisible has the formula"
+)
 _VERSIONS = ("mindspore", *ONNXRUNTIMES, "numpy")
 
 
@@ -55,12 +69,13 @@ def create_spec(checkpoint: Checkpoint) -> ModelSpec:
     pixels = TensorSpec(
         shape=(BATCH, size, size, 3), dtype="uint8", content="RGB crop resized to this size"
     )
-    widths = (network.num_ids, network.num_colors, network.num_types, EMBEDDING_SIZE)
+    widths = (network.num_ids, network.num_colors, network.num_types, embedding_width(network))
     contents = (
         "logits of `pids`",
         "logits of `color_names`",
         "logits of `type_names`",
-        f"identity feature; compare with {checkpoint.facts.metric} distance",
+        f"identity feature; compare with {checkpoint.facts.metric} distance"
+        + _PARTS_CONTENT * network.pools_parts,
     )
     pids = checkpoint.facts.pids or ()
     environment = describe_environment()

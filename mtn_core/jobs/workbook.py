@@ -18,10 +18,11 @@ from mtn_core.errors import (
     RunFolderError,
     first_offenders,
 )
-from mtn_core.files import atomic_path
+from mtn_core.files import atomic_path, why_no_folder
 from mtn_core.jobs.cluster import Cluster, launch
 from mtn_core.jobs.outcome import Missing, read_missing
 from mtn_core.jobs.own_data import examine_data
+from mtn_core.jobs.quiet import bar_of, log_of, logged
 from mtn_core.report import write_report
 from mtn_core.report.index import write_profile_index, write_reports_index
 from mtn_core.report.notebook_html import PageLinks, notebook_to_html, read_notebook
@@ -170,7 +171,8 @@ def execute_notebook(
 ) -> None:
     """Run one notebook through papermill and keep its executed copy.
 
-    The copy appears under its name when the run ends, whether it passed or failed.
+    The copy appears under its name when the run ends, whether it passed or failed. A terminal shows
+    a bar of its cells; what papermill and the kernel print goes to the run's log of the notebook.
 
     Raises:
         ConfigError: A parameter that the notebook does not declare.
@@ -181,7 +183,8 @@ def execute_notebook(
 
     check_parameters(source, parameters)
     failure = None
-    with atomic_path(executed) as temporary, _without_progress_bars():
+    log = log_of(executed)
+    with atomic_path(executed) as temporary, _without_progress_bars(), logged(log) as options:
         try:
             papermill.execute_notebook(
                 str(source),
@@ -191,15 +194,16 @@ def execute_notebook(
                 kernel_name=_KERNEL,
                 language=_LANGUAGE,
                 cwd=str(source.parent),
-                progress_bar=progress and os.environ.get("CI") != "true",
+                progress_bar=bar_of(source, shown=progress),
                 request_save_on_cell_execute=False,
+                **options,
             )
         except PapermillExecutionError as error:
             failure = error
     if failure is not None:
         raise NotebookError(
             f"{source.name} failed in cell {failure.exec_count}: {failure.ename}: "
-            f"{failure.evalue}; the executed copy is {executed}"
+            f"{failure.evalue}; the executed copy is {executed}, its log {log}"
         )
 
 
@@ -319,7 +323,6 @@ def run_workbook(
                 continue
             common |= _where_it_stopped(run, run_dir)
         values = {k: v for k, v in {**common, **given}.items() if k in declared[run.source]}
-        echo(f"{run.source.name} ...")
         started = time.monotonic()
         try:
             if cluster.worker_num > 1 and run.number == DISTRIBUTED_NOTEBOOK:
@@ -408,8 +411,8 @@ def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> 
         raise DataError(f"{root} is a file; --root takes the folder that holds veri/")
     if profile.synth_size is None:
         raise DataError(
-            f"{root / 'veri'} does not exist; the profile {profile.name} works on data that you "
-            "bring (see `mtn prepare-veri` and `mtn prepare`)"
+            f"{root / 'veri'} {why_no_folder(root / 'veri')}; the profile {profile.name} works on "
+            "data that you bring (see `mtn prepare-veri` and `mtn prepare`)"
         )
     from mtn_core.synthveri import write_synthveri
 

@@ -40,32 +40,8 @@ class BatchHardTriplet(nn.Cell):
             without a positive or a negative in the batch are left out.
         """
         distances = self.pairwise(ops.cast(embedding, ms.float32))
-        known = ops.cast(labels >= 0, ms.float32)
-        known = known.reshape((-1, 1)) * known.reshape((1, -1))
-        same = ops.cast(labels.reshape((-1, 1)) == labels.reshape((1, -1)), ms.float32)
-        negative = known * (1 - same)
-        positive = known * (same - ops.eye(labels.shape[0], labels.shape[0], ms.float32))
-        hardest_positive = (distances * positive - _FAR * (1 - positive)).max(axis=1)
-        hardest_negative = (distances * negative + _FAR * (1 - negative)).min(axis=1)
-        valid = ops.cast(positive.sum(axis=1) > 0, ms.float32)
-        valid = valid * ops.cast(negative.sum(axis=1) > 0, ms.float32)
-        hardest_positive = hardest_positive * valid
-        hardest_negative = hardest_negative * valid
-        difference = hardest_positive - hardest_negative
-        count = ops.maximum(valid.sum(), 1.0)
-        if self.soft:
-            # log(1 + exp(x)), written so that exp never overflows.
-            loss = ops.maximum(difference, 0.0) + ops.log1p(ops.exp(-ops.abs(difference)))
-            active = ops.cast(difference > 0, ms.float32)
-        else:
-            loss = ops.maximum(difference + self.margin, 0.0)
-            active = ops.cast(loss > 0, ms.float32)
-        return (
-            (loss * valid).sum() / count,
-            (active * valid).sum() / count,
-            hardest_positive.sum() / count,
-            hardest_negative.sum() / count,
-        )
+        every = ops.ones_like(distances)
+        return mine_hardest(distances, labels, every, self.margin, self.soft)
 
     def pairwise(self, embedding: ms.Tensor) -> ms.Tensor:
         """(N, D) float32 -> (N, N) float32 distances, not negative."""
@@ -79,3 +55,46 @@ class BatchHardTriplet(nn.Cell):
         squared = squares + squares.T - 2 * ops.matmul(embedding, embedding.T)
         # The root has an infinite slope at zero.
         return ops.sqrt(ops.maximum(squared, _EPSILON))
+
+
+def mine_hardest(
+    distances: ms.Tensor, labels: ms.Tensor, usable: ms.Tensor, margin: float, soft: bool
+) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor]:
+    """Batch-hard triplet loss on given distances; see :class:`BatchHardTriplet`.
+
+    Args:
+        distances: ``(N, N)`` float32, not negative.
+        labels: ``(N,)`` int32 identities; -1 is unknown.
+        usable: ``(N, N)`` float32, 1 for pairs that may be mined, else 0.
+        margin: Between the hardest positive and the hardest negative.
+        soft: ``log(1 + exp(d_pos - d_neg))`` in place of the margin.
+
+    Returns:
+        As :meth:`BatchHardTriplet.construct`.
+    """
+    known = ops.cast(labels >= 0, ms.float32)
+    known = usable * known.reshape((-1, 1)) * known.reshape((1, -1))
+    same = ops.cast(labels.reshape((-1, 1)) == labels.reshape((1, -1)), ms.float32)
+    negative = known * (1 - same)
+    positive = known * (same - ops.eye(labels.shape[0], labels.shape[0], ms.float32))
+    hardest_positive = (distances * positive - _FAR * (1 - positive)).max(axis=1)
+    hardest_negative = (distances * negative + _FAR * (1 - negative)).min(axis=1)
+    valid = ops.cast(positive.sum(axis=1) > 0, ms.float32)
+    valid = valid * ops.cast(negative.sum(axis=1) > 0, ms.float32)
+    hardest_positive = hardest_positive * valid
+    hardest_negative = hardest_negative * valid
+    difference = hardest_positive - hardest_negative
+    count = ops.maximum(valid.sum(), 1.0)
+    if soft:
+        # log(1 + exp(x)), written so that exp never overflows.
+        loss = ops.maximum(difference, 0.0) + ops.log1p(ops.exp(-ops.abs(difference)))
+        active = ops.cast(difference > 0, ms.float32)
+    else:
+        loss = ops.maximum(difference + margin, 0.0)
+        active = ops.cast(loss > 0, ms.float32)
+    return (
+        (loss * valid).sum() / count,
+        (active * valid).sum() / count,
+        hardest_positive.sum() / count,
+        hardest_negative.sum() / count,
+    )

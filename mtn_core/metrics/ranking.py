@@ -3,7 +3,8 @@
 import numpy as np
 
 from mtn_core.errors import DataError
-from mtn_core.metrics.distance import BlockDistances, check_pair
+from mtn_core.metrics.covisible import create_distances
+from mtn_core.metrics.distance import check_pair
 
 
 def smallest(keys: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +53,7 @@ def nearest(
         DataError: As :func:`mtn_core.metrics.distance.check_pair`, or ``top`` out of range.
     """
     query, gallery = check_pair(query_embeddings, gallery_embeddings)
-    distances = BlockDistances(query, gallery, metric)
+    distances = create_distances(query, gallery, metric)
     rows = np.empty((len(query), top), np.int64)
     keys = np.empty((len(query), top))
     for start, block in distances.blocks():

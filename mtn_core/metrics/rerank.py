@@ -18,7 +18,8 @@ import numpy as np
 from scipy import sparse
 
 from mtn_core.errors import DataError
-from mtn_core.metrics.distance import BlockDistances, KeyBlocks, check_pair, num_workers
+from mtn_core.metrics.covisible import COVISIBLE, covisible_keys, create_distances
+from mtn_core.metrics.distance import KeyBlocks, check_pair, num_workers
 from mtn_core.metrics.ranking import smallest
 
 _CHUNK_ROWS = 16
@@ -55,13 +56,13 @@ def rerank(
             f"got {k1}, {k2}, {lambda_value}"
         )
     joined = np.concatenate([query, gallery])
-    distances = BlockDistances(joined, joined, metric)
+    distances = create_distances(joined, joined, metric)
     neighbours, largest = _nearest_and_largest(distances, min(max(k1 + 1, k2), total))
     weights = _reciprocal_weights(joined, neighbours, largest, k1, metric)
     if k2 > 1:
         weights = _mean_rows(neighbours[:, :k2]) @ weights
     return RerankedDistances(
-        BlockDistances(query, gallery, metric),
+        create_distances(query, gallery, metric),
         largest[: len(query)],
         weights[: len(query)].tocsr(),
         weights[len(query) :].tocsc(),
@@ -82,7 +83,7 @@ class RerankedDistances(KeyBlocks):
 
     def __init__(
         self,
-        plain: BlockDistances,
+        plain: KeyBlocks,
         largest: np.ndarray,
         query_sets: sparse.csr_matrix,
         gallery_sets: sparse.csc_matrix,
@@ -129,7 +130,7 @@ class RerankedDistances(KeyBlocks):
         return np.bincount(columns.indices[entries], smaller, minlength=self.shape[1])
 
 
-def _nearest_and_largest(distances: BlockDistances, top: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest_and_largest(distances: KeyBlocks, top: int) -> tuple[np.ndarray, np.ndarray]:
     """``(N, top)`` nearest images of each (itself among them), and ``(N,)`` largest keys."""
     neighbours = np.empty((distances.shape[0], top), np.int32)
     largest = np.empty(distances.shape[0])
@@ -197,6 +198,16 @@ def _pair_keys(
     embeddings: np.ndarray, first: np.ndarray, second: np.ndarray, metric: str
 ) -> np.ndarray:
     """``(M,)`` float64 keys of pairs of images, by their differences."""
+    if metric == COVISIBLE:
+        return np.concatenate(
+            [
+                covisible_keys(
+                    embeddings[first[i : i + _PAIRS_AT_ONCE]],
+                    embeddings[second[i : i + _PAIRS_AT_ONCE]],
+                )
+                for i in range(0, len(first), _PAIRS_AT_ONCE)
+            ]
+        )
     if metric == "cosine":
         length = np.sqrt(np.square(embeddings, dtype=np.float64).sum(axis=1, keepdims=True))
         embeddings = np.divide(

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtn_core.errors import DataError
-from mtn_core.metrics.distance import BlockDistances, KeyBlocks, check_pair, num_workers
+from mtn_core.metrics.covisible import create_distances
+from mtn_core.metrics.distance import KeyBlocks, check_pair, num_workers
 from mtn_core.metrics.labels import LabelPairs, check_ids, separate_unknown_cameras
 from mtn_core.metrics.ranks import match_ranks
 
@@ -116,7 +117,7 @@ def evaluate(
         TPAMI 2021 (mINP).
     """
     query, gallery = check_pair(query_embeddings, gallery_embeddings)
-    distances = BlockDistances(query, gallery, metric)
+    distances = create_distances(query, gallery, metric)
     return evaluate_blocks(
         distances, q_pids, g_pids, q_camids, g_camids, max_rank=max_rank, ap_ranks=ap_ranks
     )

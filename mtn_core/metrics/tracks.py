@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtn_core.errors import DataError
-from mtn_core.metrics.distance import BlockDistances, KeyBlocks, check_pair
+from mtn_core.metrics.covisible import create_distances
+from mtn_core.metrics.distance import KeyBlocks, check_pair
 from mtn_core.metrics.labels import check_ids
 from mtn_core.metrics.retrieval import RetrievalMetrics, evaluate_blocks
 
@@ -88,7 +89,7 @@ class TrackDistances(KeyBlocks):
 
     def __init__(self, query: np.ndarray, gallery: np.ndarray, index: np.ndarray, metric: str):
         order = np.argsort(index, kind="stable")
-        self._images = BlockDistances(query, gallery[order], metric)
+        self._images = create_distances(query, gallery[order], metric)
         self._first = np.searchsorted(index[order], np.arange(index.max() + 1))
         self.metric, self.dtype = metric, self._images.dtype
         self.shape = (len(query), len(self._first))
@@ -147,7 +148,7 @@ def evaluate_tracks(
     if how == "nearest":
         distances: KeyBlocks = TrackDistances(query, gallery, tracks.index, metric)
     else:
-        distances = BlockDistances(query, mean_embeddings(gallery, tracks), metric)
+        distances = create_distances(query, mean_embeddings(gallery, tracks), metric)
     return evaluate_blocks(
         distances, q_pids, tracks.pids, q_camids, tracks.camids, max_rank=max_rank
     )

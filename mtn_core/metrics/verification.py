@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.errors import DataError
-from mtn_core.metrics.distance import BlockDistances, KeyBlocks, check_pair
+from mtn_core.metrics.covisible import COVISIBLE, create_distances
+from mtn_core.metrics.distance import KeyBlocks, check_pair
 from mtn_core.metrics.labels import LabelPairs, check_ids
 
 NUM_BINS = 1 << 14
@@ -168,7 +169,7 @@ def verify(
         DataError: As ``evaluate``.
     """
     query, gallery = check_pair(query_embeddings, gallery_embeddings)
-    distances = BlockDistances(query, gallery, metric)
+    distances = create_distances(query, gallery, metric)
     labels = LabelPairs(
         check_ids("q_pids", q_pids, len(query)),
         check_ids("g_pids", g_pids, len(gallery)),
@@ -180,7 +181,7 @@ def verify(
 
 def _largest_distance(query: np.ndarray, gallery: np.ndarray, metric: str) -> float:
     """A bound on all distances, close enough that no bins are wasted."""
-    if metric == "cosine":
+    if metric in ("cosine", COVISIBLE):
         return 2.0
     centre = gallery.mean(axis=0, dtype=np.float64)
     reach = [np.sqrt(_largest_square(array, centre)) for array in (query, gallery)]

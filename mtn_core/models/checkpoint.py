@@ -1,8 +1,8 @@
 """Checkpoints: MindSpore's own format, written whole, with what is needed to build the network.
 
 Weights keep their natural names, so that ``mindspore.load_checkpoint`` reads them as ever. What
-else a training needs stands behind a prefix: ``optimizer.``, ``ema.``, ``scaler.``. A JSON text
-(kind, model configuration, training ids, position) is stored as bytes under ``mtn.meta``.
+else a training needs stands behind a prefix: ``optimizer.``, ``ema.``, ``scaler.``, ``loss.``. A
+JSON text (kind, model configuration, training ids, position) is stored as bytes under ``mtn.meta``.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from mtn_core.errors import (
 from mtn_core.files import atomic_path, sha256_of, why_no_file
 
 META_NAME = "mtn.meta"
-STATE_PREFIXES = ("optimizer.", "ema.", "scaler.")
+STATE_PREFIXES = ("optimizer.", "ema.", "scaler.", "loss.")
 MULTITASK = "multitask"  # kind of MultiTaskNet's checkpoints
 _TITLES = {
     MULTITASK: "a MultiTaskNet",
@@ -62,7 +62,7 @@ class Facts(BaseModel):
     kind: str | None = None
     model: dict[str, Any] | None = None
     pids: tuple[int, ...] | None = None
-    metric: Literal["euclidean", "cosine"] = "euclidean"
+    metric: Literal["euclidean", "cosine", "covisible"] = "euclidean"
     recipe: str | None = None
     config_sha256: str | None = None
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
@@ -82,7 +82,7 @@ class Checkpoint:
 
     Attributes:
         weights: Network values by parameter name; the averaged ones (EMA) where there are any.
-        state: Values behind the prefixes ``optimizer.``, ``ema.``, ``scaler.``.
+        state: Values behind the prefixes of ``STATE_PREFIXES``.
         raw_weights: Network values without averaging; what training goes on from.
         meta: Meta data as it stands in the file; empty in foreign files.
         facts: What of it is read.

@@ -7,7 +7,8 @@ from mindspore.common.initializer import Normal
 from mtn_core.config import ModelConfig
 from mtn_core.errors import ConfigError
 from mtn_core.models.densenet import NUM_FEATURES, DenseNet121
-from mtn_core.vehicle import NUM_KEYPOINTS
+from mtn_core.models.parts import PARTS_WIDTH, PartHead, PartMasks
+from mtn_core.vehicle import NUM_KEYPOINTS, NUM_PARTS
 
 EMBEDDING_SIZE = 1024
 ATTRIBUTE_SIZE = 512
@@ -57,7 +58,10 @@ class MultiTaskNet(nn.Cell):
         self.use_neck = config.neck == "bnneck"
         self.num_colors = config.num_colors
         self.num_types = config.num_types
-        self.backbone = DenseNet121(config.in_channels, config.last_stride)
+        self.pools_parts = config.pools_parts
+        self.cuts_stack = config.stem_channels != config.in_channels
+        self.stem_channels = config.stem_channels
+        self.backbone = DenseNet121(config.stem_channels, config.last_stride)
         self.pool = GeM() if config.pooling == "gem" else None
         joined = NUM_FEATURES + KEYPOINT_VALUES * config.keypoints
         self.fc_id = _dense(joined, EMBEDDING_SIZE)
@@ -71,11 +75,12 @@ class MultiTaskNet(nn.Cell):
             self.classifier_color = _classifier(ATTRIBUTE_SIZE, config.num_colors)
             self.fc_type = _dense(joined, ATTRIBUTE_SIZE)
             self.classifier_type = _classifier(ATTRIBUTE_SIZE, config.num_types)
+        if config.pools_parts:
+            self.part_masks = PartMasks(config)
+            self.parts = PartHead(config.num_ids)
         self.leaky_relu = nn.LeakyReLU(LEAKY_SLOPE)
 
-    def construct(
-        self, image_stack: ms.Tensor, keypoints: ms.Tensor
-    ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor]:
+    def construct(self, image_stack: ms.Tensor, keypoints: ms.Tensor) -> tuple[ms.Tensor, ...]:
         """Run the network.
 
         Args:
@@ -86,10 +91,13 @@ class MultiTaskNet(nn.Cell):
             ``id_logits (N, num_ids)``, ``color_logits (N, num_colors)``, ``type_logits
             (N, num_types)``, ``embedding (N, 1024)``. With a neck, the embedding is the feature
             before it while training (for the triplet loss) and the one behind it otherwise.
-            Without attribute heads their logits are zeros.
+            Without attribute heads their logits are zeros. With parts, the embedding is one as
+            :mod:`mtn_core.metrics.covisible` describes, and while training there is a fifth
+            output, the identity logits of the parts.
         """
-        features = self.backbone(image_stack)
-        features = features.mean((2, 3)) if self.pool is None else self.pool(features)
+        feature_map = self.backbone(self.backbone_input(image_stack))
+        features = feature_map.mean((2, 3)) if self.pool is None else self.pool(feature_map)
+        pooled = features
         if self.use_keypoints:
             features = ops.cat((features, ops.cast(keypoints, features.dtype)), axis=1)
         embedding = self.leaky_relu(self.fc_id(features))
@@ -100,6 +108,12 @@ class MultiTaskNet(nn.Cell):
                 embedding = centred
         else:
             id_logits = self.classifier_id(embedding)
+        part_logits = id_logits
+        if self.pools_parts:
+            parts, areas, part_logits = self.parts(
+                feature_map, self.part_masks(image_stack), pooled
+            )
+            embedding = ops.cat((ops.cast(embedding, ms.float32), parts, areas), axis=1)
         if self.use_attributes:
             color_logits = self.classifier_color(self.leaky_relu(self.fc_color(features)))
             type_logits = self.classifier_type(self.leaky_relu(self.fc_type(features)))
@@ -108,11 +122,22 @@ class MultiTaskNet(nn.Cell):
             zero = embedding[:, :1] * 0
             color_logits = ops.tile(zero, (1, self.num_colors))
             type_logits = ops.tile(zero, (1, self.num_types))
+        if self.pools_parts and self.training:
+            return id_logits, color_logits, type_logits, embedding, part_logits
         return id_logits, color_logits, type_logits, embedding
+
+    def backbone_input(self, image_stack: ms.Tensor) -> ms.Tensor:
+        """The channels of the stack that the backbone sees."""
+        return image_stack[:, : self.stem_channels] if self.cuts_stack else image_stack
 
     def backbone_parameters(self) -> list[ms.Parameter]:
         """Parameters of the pretrained part, which a frozen warm-up leaves alone."""
         return list(self.backbone.trainable_params())
+
+
+def embedding_width(config: ModelConfig) -> int:
+    """Number of values of an embedding; the global one comes first."""
+    return EMBEDDING_SIZE + (PARTS_WIDTH + NUM_PARTS) * config.pools_parts
 
 
 def _dense(in_channels: int, out_channels: int) -> nn.Dense:

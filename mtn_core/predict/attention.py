@@ -3,7 +3,8 @@
 A map is the feature map weighted with the slope of a score at each position. For average pooling
 that is exactly the share of each position in the score (Zhou et al., 2016); for other poolings it
 is HiResCAM (Draelos and Carin, 2020). The score is half the squared length of the embedding, or
-its inner product with another embedding, which shows what makes two images alike.
+its inner product with another embedding, which shows what makes two images alike. Of embeddings
+with parts it is the global vector's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,12 +34,13 @@ class _Features(nn.Cell):
 
     def __init__(self, network: MultiTaskNet):
         super().__init__(auto_prefix=False)
-        self.backbone = network.backbone
+        self.network = network
         self.stack = BatchStack(network.config)
 
     def construct(self, *inputs):
         """``image [, heatmaps] [, segments], keypoints`` -> ``(N, 1024, h, w)``."""
-        return self.backbone(self.stack(*inputs))
+        network = self.network
+        return network.backbone(network.backbone_input(self.stack(*inputs)))
 
 
 class _Score(nn.Cell):
@@ -125,6 +127,8 @@ class AttentionMapper:
             split.take(rows), heatmaps=self.model.heatmaps, segments=self.model.segments
         )
         maps: dict[int, np.ndarray] = {}
+        if towards is not None and self.model.pools_parts:
+            towards = np.atleast_2d(towards)[:, : self.network.fc_id.out_channels]
         with EvalLoader(source, model=self.model, batch_size=self.batch_size) as loader:
             for batch in loader:
                 index = batch["index"]

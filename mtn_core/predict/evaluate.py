@@ -1,6 +1,7 @@
 """Evaluation: embed query and gallery, compare, write the results into a run."""
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from mtn_core.data.source import Source, open_source
 from mtn_core.data.split import load_split
 from mtn_core.errors import ConfigError
 from mtn_core.files import explain_full_disk, write_json
+from mtn_core.metrics.covisible import COVISIBLE, global_part
 from mtn_core.pixel_limit import limited_pixels
 from mtn_core.predict.backend import Backend, embed_split
 from mtn_core.predict.histogram import HistogramBackend
@@ -80,13 +82,21 @@ def compare(
         backend: The network.
         evaluation: From :func:`open_evaluation`.
         settings: Batch size, metric and length of the CMC curve; by default the network's metric.
+            Another metric than ``covisible`` compares the global embeddings of a network with
+            parts, and leaves them alone in the result.
         num_workers: Decoding threads; by default as many as the machine has processors.
         shown: Whether progress bars are shown on a terminal.
 
     Raises:
         DataError: An image cannot be read, or the embeddings are not finite.
+        ConfigError: ``covisible`` for a network without parts.
     """
     settings = settings or evaluation_config(backend).eval
+    if settings.metric == COVISIBLE and not backend.model.pools_parts:
+        raise ConfigError(
+            "eval.metric covisible compares parts, and this network has none (model.pose is "
+            f"{backend.model.pose}); use euclidean or cosine"
+        )
     query, gallery = (
         embed_split(
             backend,
@@ -97,6 +107,11 @@ def compare(
         )
         for source in evaluation
     )
+    if backend.model.pools_parts and settings.metric != COVISIBLE:
+        query, gallery = (
+            dataclasses.replace(part, features=global_part(part.features))
+            for part in (query, gallery)
+        )
     split = evaluation[0].split
     root, rule = split.root, read_protocol(split.root)
     held_out = split.name == "train"

@@ -16,7 +16,7 @@ import nbformat
 from markupsafe import Markup
 
 from mtn_core.errors import DataError, MissingFileError, first_line
-from mtn_core.files import write_text
+from mtn_core.files import why_no_file, write_text
 from mtn_core.report.notebook_outputs import clean_outputs, fit_tables, mark_drawings
 from mtn_core.report.page import render_page
 
@@ -125,7 +125,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         DataError: It is not a notebook.
     """
     if not path.is_file():
-        raise MissingFileError(f"no notebook at {path}")
+        raise MissingFileError(f"notebook {path} {why_no_file(path)}")
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mtn_core.metrics.distance import BlockDistances, check_pair
+from mtn_core.metrics.covisible import create_distances
+from mtn_core.metrics.distance import check_pair
 from mtn_core.metrics.protocol import VERI, EvaluationProtocol
 from mtn_core.results.embeddings import Embeddings
 
@@ -114,7 +115,7 @@ class Ranker:
         self._given = distances
         if distances is None:
             pair = check_pair(query.features, gallery.features)
-            self._blocks = BlockDistances(*pair, metric=metric)
+            self._blocks = create_distances(*pair, metric=metric)
 
     def distances(self, row: int) -> np.ndarray:
         """``(num_gallery,)`` distances of one query, smaller is closer.

@@ -341,7 +341,7 @@ class Protocol(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    metric: Literal["euclidean", "cosine"]
+    metric: Literal["euclidean", "cosine", "covisible"]
     max_rank: int = Field(ge=1)
     name: str = Field(VERI.name, min_length=1, max_length=200)
     ap_ranks: int | None = Field(None, ge=1, le=1_000_000)

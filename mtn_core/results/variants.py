@@ -7,6 +7,7 @@ one query at a time (the whole gallery, its cameras).
 import numpy as np
 import pandas as pd
 
+from mtn_core.metrics.covisible import COVISIBLE, global_part
 from mtn_core.metrics.expansion import center_cameras, expand
 from mtn_core.metrics.protocol import VERI, EvaluationProtocol
 from mtn_core.metrics.rerank import rerank
@@ -27,14 +28,15 @@ def compare_variants(
     Args:
         query: Embeddings of the queries.
         gallery: Embeddings of the gallery.
-        metric: ``euclidean`` or ``cosine``.
+        metric: ``euclidean``, ``cosine`` or ``covisible``.
         rule: The data set's protocol.
 
     Returns:
         A row per variant, the plain one first: variant, protocol (``image-to-image`` or
         ``image-to-track``), mAP, mINP, rank1, rank5, rank10, and, within the plain protocol,
         mAP_difference to the plain figure with the ends of its 95% interval, low and high.
-        Variants that need cameras are absent where the gallery has none.
+        Variants that need cameras are absent where the gallery has none, those that average
+        embeddings where these have parts; then the global embedding alone is a variant.
     """
     q_camids, g_camids = rule.separate_cameras(query, gallery)
     ap_ranks = rule.ap_ranks
@@ -43,19 +45,27 @@ def compare_variants(
     plain = evaluate(q, g, *ids, metric=metric, ap_ranks=ap_ranks)
     found = {PLAIN: plain}
     has_cameras = bool((gallery.camids > 0).any())
-    centred = center_cameras(q, g, query.camids, gallery.camids)
-    if has_cameras:
+    # Neither a mean of cameras nor one of neighbours knows which parts it is of.
+    has_parts = metric == COVISIBLE
+    if has_parts:
+        found["global embedding alone"] = evaluate(
+            global_part(q), global_part(g), *ids, metric="cosine", ap_ranks=ap_ranks
+        )
+    takes_means = has_cameras and not has_parts
+    centred = center_cameras(q, g, query.camids, gallery.camids) if takes_means else (q, g)
+    if takes_means:
         found["camera means taken away"] = evaluate(
             *centred, *ids, metric=metric, ap_ranks=ap_ranks
         )
-    found["query expansion"] = evaluate(
-        expand(q, g, metric=metric), g, *ids, metric=metric, ap_ranks=ap_ranks
-    )
+    if not has_parts:
+        found["query expansion"] = evaluate(
+            expand(q, g, metric=metric), g, *ids, metric=metric, ap_ranks=ap_ranks
+        )
     if len(query) + len(gallery) <= MAX_IMAGES:
         found["k-reciprocal re-ranking"] = evaluate_blocks(
             rerank(q, g, metric=metric), *ids, ap_ranks=ap_ranks
         )
-        if has_cameras:
+        if takes_means:
             found["camera means taken away, re-ranking"] = evaluate_blocks(
                 rerank(*centred, metric=metric), *ids, ap_ranks=ap_ranks
             )
@@ -65,6 +75,7 @@ def compare_variants(
             evaluate_tracks(q, g, query.pids, q_camids, tracks, how=how, metric=metric)
         )
         for how in (HOW if has_cameras else ())
+        if how == "nearest" or not has_parts
     }
     rows = [_row(name, "image-to-image", m) | _gain(plain, m, query) for name, m in found.items()]
     rows += [_row(name, "image-to-track", m) for name, m in on_tracks.items()]

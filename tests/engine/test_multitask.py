@@ -11,7 +11,7 @@ from mtn_core.engine.multitask import MultiTaskTask, open_data, open_training, t
 from mtn_core.engine.optim import learning_rates
 from mtn_core.engine.step import TrainStep
 from mtn_core.errors import ConfigError, DataError, RunFolderError
-from mtn_core.models.checkpoint import load_checkpoint
+from mtn_core.models.checkpoint import load_checkpoint, load_weights, network_weights
 from mtn_core.predict.backend import embed_split
 from mtn_core.predict.evaluate import evaluate_into_run, open_evaluation
 from mtn_core.predict.mindspore import MindSporeBackend
@@ -121,6 +121,47 @@ def test_a_sixteen_image_set_can_be_learnt_by_heart(smoke_root, device):
     assert losses[-1][0] < 0.3 * losses[0][0], "identity"
     assert losses[-1][2] < 0.5 * losses[0][2], "colour"
     assert losses[-1][3] < 0.5 * losses[0][3], "type"
+
+
+def test_parts_and_every_loss_train_and_go_on_bit_for_bit(smoke_root, device):
+    """The centres of the centre loss are state of the training, and no weights."""
+    config = tiny(
+        model__pose="parts",
+        model__last_stride=1,
+        model__neck="bnneck",
+        loss__circle_weight=0.1,
+        loss__contrastive_weight=0.5,
+        loss__center_weight=0.01,
+    )
+    tasks = [
+        MultiTaskTask(config, open_training([smoke_root], config), None, device) for _ in range(2)
+    ]
+    batch = next(iter(tasks[0].loader))
+    steps = []
+    for task in tasks:
+        task.loader.close()
+        rates = learning_rates(config.optim, 4, 1)
+        steps.append(TrainStep(task.forward, task.network, [], config.optim, rates, 4))
+    assert tasks[0].part_names[-5:] == (
+        *("loss_circle", "loss_contrastive", "loss_center"),
+        *("loss_part_triplet", "loss_part_id"),
+    )
+    results = [steps[0].run(tasks[0].inputs(batch), i) for i in range(2)]
+    assert all(np.isfinite(r.parts).all() and (r.parts[-5:] > 0).all() for r in results)
+    assert results[1].loss < results[0].loss
+    state = {name: value.copy() for name, value in steps[0].state().items()}
+    assert np.abs(state["loss.center.centers"]).max() > 0
+    weights = {name: value.copy() for name, value in network_weights(tasks[0].network).items()}
+    assert not any("centers" in name for name in weights)
+    load_weights(tasks[1].network, weights, "test")
+    steps[1].load_state(state)
+    through, resumed = (
+        step.run(task.inputs(batch), 2) for step, task in zip(steps, tasks, strict=True)
+    )
+    np.testing.assert_array_equal(through.parts, resumed.parts)
+    after = network_weights(tasks[0].network)
+    for name, value in network_weights(tasks[1].network).items():
+        np.testing.assert_array_equal(value, after[name])
 
 
 def test_unknown_colours_enter_no_loss(smoke_root, device):

@@ -1,5 +1,6 @@
 """The update rule against NumPy; what mixed precision and freezing do to it."""
 
+import mindspore as ms
 import numpy as np
 import pytest
 from toy import ToyForward, ToyTask
@@ -22,6 +23,11 @@ def make(task, config, rates=None, **options):
 
 def weights(task):
     return {p.name: p.asnumpy().copy() for p in task.network.trainable_params()}
+
+
+def state_of(step):
+    # Copies: MindSpore's arrays may be the parameters' own memory.
+    return {name: value.copy() for name, value in step.state().items()}
 
 
 def numpy_gradients(values, x, y):
@@ -113,19 +119,56 @@ def test_amsgrad_keeps_the_largest_second_moment(device):
     assert moved[True] < 0.9 * moved[False]
 
 
-def test_a_step_that_is_not_finite_changes_nothing(device):
+@pytest.mark.parametrize("amsgrad", [False, True])
+@pytest.mark.parametrize("poisoned", [0, 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_step_that_is_not_finite_changes_nothing(device, value, poisoned, amsgrad):
+    """Not the first step either, where Adam's correction for the start divides by nothing."""
     task = ToyTask()
-    step = make(task, OptimConfig(ema_decay=0.9))
-    step.run(batch(), 0)
-    before, state = weights(task), step.state()
+    step = make(task, OptimConfig(ema_decay=0.9, weight_decay=0.1, amsgrad=amsgrad))
+    for i in range(poisoned):
+        step.run(batch(), i)
+    before, state = weights(task), state_of(step)
     x, y = batch(1)
-    x[0, 0] = np.nan
-    result = step.run([x, y], 1)
-    assert not result.applied
-    for name, value in weights(task).items():
-        np.testing.assert_array_equal(value, before[name])
-    for name, value in step.state().items():
-        np.testing.assert_array_equal(value, state[name])
+    x[0, 0] = value
+    result = step.run([x, y], poisoned)
+    assert not result.applied and not np.isfinite(result.grad_norm)
+    for name, values in weights(task).items():
+        np.testing.assert_array_equal(values, before[name])
+    for name, values in state_of(step).items():
+        np.testing.assert_array_equal(values, state[name])
+
+
+def test_a_skipped_step_leaves_no_trace_in_those_that_follow(device):
+    config = OptimConfig(learning_rate=1e-2, weight_decay=0.1, clip_norm=0.5)
+    found = []
+    for poisoned in (False, True):
+        task = ToyTask()
+        step = make(task, config)
+        step.run(batch(), 0)
+        if poisoned:
+            x, y = batch(1)
+            assert not step.run([np.float32(np.inf) * x, y], 0).applied
+        step.run(batch(2), 1)
+        found.append(weights(task))
+    for name, values in found[0].items():
+        np.testing.assert_array_equal(values, found[1][name])
+
+
+def test_what_the_host_sets_between_steps_reaches_the_graph(device):
+    """A branch in the graph once went on with the values that it was compiled with."""
+    task = ToyTask()
+    step = make(task, OptimConfig(learning_rate=1e-2, weight_decay=0))
+    step.run(batch(), 0)
+    before, state = weights(task), state_of(step)
+    step.run(batch(1), 1)
+    after = weights(task)
+    for parameter in task.network.trainable_params():
+        parameter.set_data(ms.Tensor(before[parameter.name]))
+    step.load_state(state)
+    step.run(batch(1), 1)
+    for name, values in weights(task).items():
+        np.testing.assert_array_equal(values, after[name])
 
 
 @pytest.mark.parametrize("level", ["O2", "O3"])
@@ -196,8 +239,6 @@ def test_state_continues_bit_for_bit(device):
 
 def test_toy_forward_is_the_mean_square(device):
     task = ToyTask()
-    import mindspore as ms
-
     x, y = batch()
     loss, _ = ToyForward(task.network)(ms.Tensor(x), ms.Tensor(y))
     w1, b1, w2, b2 = weights(task).values()

@@ -248,3 +248,21 @@ def test_float16_and_int8_with_their_accuracy(device, exported, smoke_root, tmp_
         assert model.run(batch)["embedding"].shape == (2, 1024)
     card = (tmp_path / "out" / "model_card.md").read_text()
     assert f"{spec.accuracy[small]['mAP']:.2%}" in card
+
+
+def test_a_network_with_parts_exports_with_parity(device, make_checkpoint, tmp_path):
+    """Two inputs and four outputs as ever; the embedding is wider, and says how to compare it."""
+    checkpoint = make_checkpoint(tmp_path / "best.ckpt", pose="parts", last_stride=1)
+    spec = export_checkpoint(
+        load_checkpoint(checkpoint),
+        tmp_path / "files",
+        ["MINDIR", "ONNX"],
+        device,
+        ExportOptions(pixels=True),
+    )
+    assert len(spec.parity) == 3 and spec.stack_shape == (16, 64, 64)
+    assert spec.width("embedding") == 2309 and "2309" not in spec.outputs["embedding"].content
+    assert "front, rear, left, right, roof" in spec.outputs["embedding"].content
+    model = OnnxModel(tmp_path / "files" / f"{STEM}.onnx")
+    whole = model.run(parity.sample_batch(spec, count=5))["embedding"]
+    assert whole.shape == (5, 2309) and (whole[:, -5:] > 0).all()

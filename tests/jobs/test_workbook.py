@@ -1,5 +1,13 @@
 """The notebook runner: parameters, failures, copies, pages."""
 
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -7,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from mtn_core.errors import ConfigError, DataError, RunFolderError
 from mtn_core.jobs.cluster import Cluster
 from mtn_core.jobs.workbook import (
+    ADVICE,
     PROFILES,
     NotebookError,
     check_parameters,
@@ -60,6 +69,57 @@ def test_parameters_reach_the_notebook_and_the_copy_is_kept(folder, tmp_path):
     assert outputs(executed) == "42\n"
 
 
+CHATTER = """
+import os, subprocess
+os.write(1, b"of the kernel's process\\n")
+subprocess.run("echo of a program of its >&2", shell=True)
+"""
+
+
+def test_the_terminal_shows_a_line_a_notebook_and_the_log_has_the_rest(
+    folder, tmp_path, smoke_root, capfd
+):
+    write_notebook(folder / "01_first.ipynb", CHATTER)
+    workbook(folder, tmp_path, smoke_root, echo=print)
+    printed = capfd.readouterr()
+    assert [line.partition(" after")[0] for line in printed.out.splitlines()] == [
+        "01_first.ipynb passed",
+        "02_second.ipynb passed",
+        ADVICE["smoke"],
+    ]
+    assert "of the kernel" not in printed.err and "papermill" not in printed.err
+    logs = tmp_path / "runs" / "smoke" / "logs"
+    assert sorted(path.name for path in logs.iterdir()) == ["01_first.log", "02_second.log"]
+    said = (logs / "01_first.log").read_text()
+    assert "Executing notebook with kernel" in said and "Input Notebook" in said
+    assert "of a program of its" in said
+
+
+def test_the_bar_counts_cells_where_there_is_a_terminal(folder, tmp_path):
+    """A pseudo-terminal is what tells them apart; the bar leaves no line behind."""
+    program = (
+        "import sys; from pathlib import Path; from mtn_core.jobs.workbook import execute_notebook;"
+        "execute_notebook(Path(sys.argv[1]), Path(sys.argv[2]), {})"
+    )
+    words = [
+        sys.executable,
+        "-c",
+        program,
+        str(folder / "01_first.ipynb"),
+        str(tmp_path / "e.ipynb"),
+    ]
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key != "CI"}
+    subprocess.run(words, stdout=child, stderr=child, env=environment, check=True)
+    said = os.read(parent, 65536).decode()
+    os.close(child)
+    os.close(parent)
+    assert "01_first |" in said and "of 3 cells" in said
+    assert not said.split("\r")[-1].strip()
+    assert (tmp_path / "e.log").is_file()
+
+
 def test_an_unknown_parameter_is_an_error(folder, tmp_path, smoke_root):
     with pytest.raises(ConfigError, match="no parameter anser; its parameters are answer, root"):
         check_parameters(folder / "01_first.ipynb", {"anser": 1})
@@ -71,8 +131,11 @@ def test_an_unknown_parameter_is_an_error(folder, tmp_path, smoke_root):
 def test_notebooks_run_in_order_and_pages_are_written(folder, tmp_path, smoke_root):
     lines = []
     index = workbook(folder, tmp_path, smoke_root, echo=lines.append, parameters={"answer": 6})
-    started = [line for line in lines if line.endswith("...")]
-    assert started == ["01_first.ipynb ...", "02_second.ipynb ..."]
+    assert [line.partition(" after")[0] for line in lines] == [
+        "01_first.ipynb passed",
+        "02_second.ipynb passed",
+        ADVICE["smoke"],
+    ]
     assert index == tmp_path / "reports" / "smoke" / "index.html"
     copies = tmp_path / "runs" / "smoke" / "notebooks"
     assert outputs(copies / "01_first.ipynb") == "7\n"
@@ -148,7 +211,8 @@ def test_resume_runs_what_has_not_passed(folder, tmp_path, smoke_root):
     write_notebook(folder / "02_second.ipynb", "print('mended')")
     lines = []
     workbook(folder, tmp_path, smoke_root, resume=True, echo=lines.append)
-    assert lines[:2] == ["01_first.ipynb passed before", "02_second.ipynb ..."]
+    assert lines[0] == "01_first.ipynb passed before"
+    assert lines[1].startswith("02_second.ipynb passed after")
     copies = tmp_path / "runs" / "smoke" / "notebooks"
     assert outputs(copies / "01_first.ipynb") == "2\n"
     assert outputs(copies / "02_second.ipynb") == "mended\n"

@@ -324,7 +324,7 @@ GOOD = {
         ({"g_pids": [1, 2, 3]}, r"`g_pids` must have one entry per embedding, shape \(4,\)"),
         ({"q_camids": [[1], [1]]}, r"`q_camids`"),
         ({"q_pids": [1.0, 2.0]}, "`q_pids` must be whole numbers"),
-        ({"metric": "manhattan"}, "euclidean, cosine; got 'manhattan'"),
+        ({"metric": "manhattan"}, "euclidean, cosine, covisible; got 'manhattan'"),
         ({"max_rank": 0}, "at least 1; got 0"),
         ({"max_rank": True}, "at least 1; got True"),
         ({"max_rank": 1.5}, "at least 1; got 1.5"),

@@ -107,3 +107,18 @@ def test_a_run_is_not_searched_with_another_network(run_dir, tmp_path):
     (tmp_path / "results.json").write_text('{"checkpoint_sha256": "cdcdcdcdcdcd00"}')
     with pytest.raises(DataError, match=rf"it is of checkpoint {checkpoint.sha256[:12]}.*by cdcd"):
         check_same_network(backend, "it", tmp_path)
+
+
+def test_attention_of_a_network_with_parts_is_the_global_vectors(split):
+    model = ModelConfig(image_size=64, pose="parts", keypoints=False, num_ids=5)
+    mapper = AttentionMapper(model, batch_size=2)
+    ms.set_seed(0)
+    mapper.load(network_weights(MultiTaskNet(model)))
+    towards = np.random.default_rng(0).normal(size=1024 + 5 * 257).astype(np.float32)
+    found = mapper.compute(split, [0, 1], towards=towards)
+    alone = mapper.compute(split, [0, 1], towards=towards[:1024])
+    own = mapper.compute(split, [0, 1])
+    assert all(heat.max() > 0 for heat in own.values())
+    for row in (0, 1):
+        assert found[row].shape == (2, 2)
+        np.testing.assert_array_equal(found[row], alone[row])

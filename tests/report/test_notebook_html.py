@@ -77,7 +77,7 @@ def test_title_is_escaped(tmp_path):
 
 
 def test_what_is_no_notebook_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no notebook at"):
+    with pytest.raises(FileNotFoundError, match=r"notebook .* does not exist"):
         notebook_to_html(tmp_path / "absent.ipynb", tmp_path / "a.html")
     (tmp_path / "b.ipynb").write_text("{}")
     with pytest.raises(DataError, match="not a Jupyter notebook"):
