@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 
 import pytest
@@ -10,8 +9,10 @@ import pytest
 from mtn_core.report.index import write_profile_index
 from mtn_core.report.notebook_html import PageLinks, notebook_to_html
 from mtn_core.report.sources import load_run
+from mtn_core.report.thumbnails import ThumbnailStore
 from mtn_core.results.ranking import Ranker
 from mtn_core.results.track_ranking import TrackRanker
+from mtn_core.viz.crops import CropSource
 
 # Keeps what the page wants to save instead of saving it.
 KEEP = """
@@ -123,11 +124,15 @@ def test_escape_closes_the_crop_and_arrows_move_along_the_list(browser, page):
     assert browser.run(script) == [1, 1, True, True, True]
 
 
-def test_larger_crops_stay_within_their_room(page):
-    text = page.read_text()
-    large = json.loads(re.search(r'id="large">(.*?)</script>', text, re.DOTALL)[1])
-    small = sum(len(rule) for rule in re.findall(r"\.t\d+\{.*?\}", text))
-    assert small / 2 < sum(map(len, large.values())) <= min(1_000_000, small)
+@pytest.mark.parametrize(("side", "room"), [(112, 9000), (8, 1_000_000)])
+def test_larger_crops_stay_within_their_room(run_dir, side, room):
+    store = ThumbnailStore(CropSource(run_dir.parent / "data"), max_side=side, max_large_bytes=room)
+    for name in load_run(run_dir).result.gallery.names[:60].tolist():
+        store.add("gallery", name)
+        store.add_large("gallery", name)
+    size = sum(map(len, store.large.values()))
+    assert 0.5 * min(room, store.num_bytes) < size <= min(room, store.num_bytes)
+    assert len(store.large) < 60  # or the room was never short
 
 
 def test_tracks_are_ranked_by_their_nearest_image(run_dir, browser, page):
@@ -140,6 +145,7 @@ def test_tracks_are_ranked_by_their_nearest_image(run_dir, browser, page):
         distances = ranker.distances(row)
         passages = set(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
         assert sum(e.rank is not None for e in entries) >= len(passages) - 2
+        assert [entry.verdict for entry in entries].count("ignored") == 1  # its own passage
         ranks = [entry.rank for entry in entries if entry.rank is not None]
         assert ranks == list(range(1, len(ranks) + 1))
         assert [e.distance for e in entries] == sorted(e.distance for e in entries)

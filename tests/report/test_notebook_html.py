@@ -177,6 +177,16 @@ def test_an_empty_table_is_the_word_none(tmp_path):
     assert text.count("<table") == 1 == text.count("<div class='scroll' tabindex='0'")
 
 
+def test_a_scale_of_colours_is_not_turned(tmp_path):
+    figure = Figure()
+    figure.subplots().imshow(np.eye(4), cmap="viridis")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    picture = base64.b64encode(file.getvalue()).decode()
+    text = page_of(tmp_path, new_output("display_data", data={"image/png": picture}))
+    assert '<img class="photo"' in text
+
+
 def test_charts_turn_dark_and_photographs_do_not(tmp_path):
     figure = Figure()
     figure.subplots().plot([1, 3, 2])
