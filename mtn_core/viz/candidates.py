@@ -9,7 +9,7 @@ from mtn_core.results.answer import SearchResult, with_confidence
 from mtn_core.viz.crops import CropSource, as_pixels, read_crop
 
 _SIDE = 160
-_ASKED, _LIKELY, _BEYOND = "#0072b2", "#009e73", "#8d949c"
+_ASKED, _LIKELY, _BEYOND = "#000000", "#0072b2", "#8d949c"
 
 
 def draw_candidates(axes: list[Axes], result: SearchResult, crops: CropSource) -> list[Axes]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from trial import Trial, check, replace
 
-IMAGE = "d/base/veri/image_query/0004_c003_00028759_0.jpg"
+IMAGE = "d/base/veri/image_query/0003_c003_00013131_0.jpg"
 REPORT = "report x/run --out x/r.html"
 SEARCH = f"search --run x/run --image {IMAGE} --top 2"
 AGAIN = "evaluate again"

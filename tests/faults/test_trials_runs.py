@@ -14,7 +14,7 @@ from mtn_core.runs import RunFolder
 
 LAST = "r/smoke/ckpt/last.ckpt"
 ONNX = "r/smoke/export/MultiTask_export_segment.onnx"
-IMAGE = "d/base/veri/image_query/0004_c003_00028759_0.jpg"
+IMAGE = "d/base/veri/image_query/0003_c003_00013131_0.jpg"
 TRAIN = "train --root d/base --recipe smoke --out"
 OVER = f"{TRAIN} r/smoke --overwrite"
 EVAL = f"eval --root d/base --ckpt_path {LAST} --out"

@@ -3,10 +3,14 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from mtn_core.gallery.records import Filter
+from mtn_core.serve.service import _nearest_in_time
 
 
 def test_a_crop_finds_its_vehicle_at_other_cameras(client, crop_file):
@@ -85,6 +89,16 @@ def test_neighbours_are_the_nearest_in_time(service, client, crop_file, monkeypa
     # Seven minutes between vehicles: vehicle 1's own frames, then those of 0 or 2.
     assert {"cam4/v1_0.png", "cam4/v1_1.png"} < names
     assert names <= {f"cam4/v{v}_{f}.png" for v in (0, 1, 2) for f in (0, 1)}
+
+
+def test_the_nearest_in_time_are_taken_on_both_sides(car_gallery, fake_gallery):
+    """Vehicles pass a camera every seven minutes, the second frame a second behind the first."""
+    passed = car_gallery.sightings(Filter(camera=("4",)))
+    (middle,) = [one for one in passed if one.name == "cam4/v3_1.png"]
+    names = [one.name for one in _nearest_in_time(passed, middle, 2)]
+    assert names == ["cam4/v3_0.png", "cam4/v3_1.png", "cam4/v4_0.png"]
+    timeless = [replace(one, time=None) for one in passed]
+    assert middle in _nearest_in_time(timeless, middle, 3)
 
 
 def test_a_picture_is_a_small_jpeg(client, crop_file):
