@@ -86,7 +86,7 @@ def test_a_stranger_has_the_camera_that_is_said(ask, car_gallery, embedder, fake
         ({"color": ("red", "white"), "after": 9, "camera": ("4",)},
          lambda hit: hit.color != "blue" and hit.minutes >= 9 and hit.camera == "4"),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "kept",
 )  # fmt: skip
 def test_filters_of_a_store(ask, car_gallery, fake_gallery, which, kept):
     moments = {
