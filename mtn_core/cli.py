@@ -8,72 +8,30 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
-import unicodedata
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 
 from mtn_core import __version__
+from mtn_core.commands.parser import create_parser
 from mtn_core.cuda import use_cuda
 from mtn_core.environment import guard_onednn
-from mtn_core.errors import MtnError, explain_missing_package, first_line
+from mtn_core.errors import ConfigError, MtnError, explain_missing_package, first_line
 
-_COMMAND_MODULES = (
-    *("data", "convert", "train", "analysis", "export", "pose", "workbook", "submit"),
-    "doctor",
-)
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 _LONGEST_NAME = 200
 _LOOP = "Symlink loop from "  # of Path.resolve, before Python 3.13
-
-
-def create_parser(modules: Sequence[str] = _COMMAND_MODULES) -> argparse.ArgumentParser:
-    """The parser of ``mtn`` with its subcommands.
-
-    Args:
-        modules: Of :mod:`mtn_core.commands`; all by default.
-    """
-    parser = argparse.ArgumentParser(
-        prog="mtn",
-        description="Vehicle re-identification workbook: MultiTaskNet on MindSpore.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"mtn_core {__version__}")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log more, show tracebacks")
-    subparsers = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", parser_class=_Subparser
-    )
-    for name in modules:
-        import_module(f"mtn_core.commands.{name}").register(subparsers)
-    return parser
-
-
-class _Subparser(argparse.ArgumentParser):
-    """A subcommand's parser; abbreviations would let a misspelt flag pass as another."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**{"allow_abbrev": False, **kwargs})
-        self.register("type", Path, _path)
-
-
-def _path(text: str) -> Path:
-    """A path of the command line: not empty, as an unset variable of a shell would be."""
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, got an empty text")
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
-        raise argparse.ArgumentTypeError(
-            f"expected a path without control characters and in UTF-8, got {text!r}"
-        )
-    return Path(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 done, 1 failed, 130 interrupted; wrong usage leaves through ``SystemExit(2)``.
+        0 done, 1 failed, 2 wrong usage that the command found, 130 interrupted; what the
+        parser refuses leaves through ``SystemExit(2)``.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -82,11 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # The doctor's patients, NumPy among them, need not be well for it to be called.
-        parser = create_parser(("doctor",) if words[:1] == ["doctor"] else _COMMAND_MODULES)
+        parser = create_parser(("doctor",)) if words[:1] == ["doctor"] else create_parser()
     except ImportError as error:
         print(f"error: {_name_doctor(error)}", file=sys.stderr)
         return EXIT_FAILED
     args = parser.parse_args(words)
+    args.started = time.time()
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO,
         format="%(levelname)s %(name)s: %(message)s",
@@ -101,10 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _interruptible():
             code = args.run(args) or 0
             print(end="", flush=True)
+            if code == 0:
+                _say_next(args)
             return code
     except KeyboardInterrupt:
-        print(f"interrupted: mtn {args.command} was stopped before its end", file=sys.stderr)
+        kept = getattr(args, "kept", _kept_whole)(args)
+        print(
+            f"interrupted: mtn {args.command} was stopped before its end; {kept}", file=sys.stderr
+        )
         return EXIT_INTERRUPTED
+    except ConfigError as error:
+        print(f"error: {_describe(error, args.command)}", file=sys.stderr)
+        return EXIT_USAGE
     except Exception as error:
         if args.verbose:
             logging.getLogger(__name__).exception("%s failed", args.command)
@@ -112,9 +79,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
 
 
+def _say_next(args: argparse.Namespace) -> None:
+    """The step after this one; on stderr, for what a command prints may be read by a program."""
+    first_of_job = os.environ.get("RANK_ID", "0") in ("", "0")
+    line = getattr(args, "next_step", lambda args: None)(args) if first_of_job else None
+    if line:
+        print(f"next: {line}", file=sys.stderr)
+
+
+def _kept_whole(args: argparse.Namespace) -> str:
+    return "what it had not finished is not there, and nothing is half-written; run it again"
+
+
 def _leaves_mindspore_alone(args: argparse.Namespace) -> bool:
     """Whether ONNX Runtime does the work, whose CUDA is another, or processes of their own do."""
-    return getattr(args, "onnx_path", None) is not None or args.command == "workbook"
+    files = [getattr(args, name, None) for name in ("onnx_path", "model")]
+    return args.command == "workbook" or any(str(file).endswith(".onnx") for file in files)
 
 
 @contextlib.contextmanager

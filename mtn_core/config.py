@@ -1,6 +1,5 @@
 """One strict, typed configuration: YAML recipes, `--set a.b=value`, the resolved file of a run."""
 
-import difflib
 import logging
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -18,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from mtn_core.errors import ConfigError
+from mtn_core.errors import ConfigError, nearest, nearest_key
 from mtn_core.pixel_limit import HIGHEST_LIMIT, max_pixels
 from mtn_core.strict_yaml import parse_yaml, read_yaml
 from mtn_core.vehicle import COLOR_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, TYPE_NAMES
@@ -317,7 +316,7 @@ def load_config(
         )
     else:
         raise ConfigError(
-            f"unknown recipe {recipe!r}{_nearest(recipe, recipe_names(schema))}; "
+            f"unknown recipe {recipe!r}{_did_you_mean(nearest(recipe, recipe_names(schema)))}; "
             f"the recipes are {', '.join(recipe_names(schema))}, or give the path of a .yaml file"
         )
     values = {} if values is None else values
@@ -435,7 +434,8 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _known_keys(schema: type[BaseModel]) -> list[str]:
+def known_keys(schema: type[BaseModel]) -> list[str]:
+    """The dotted keys of a recipe, and the names of its sections."""
     keys = []
     for name, field in schema.model_fields.items():
         section = field.annotation
@@ -445,9 +445,8 @@ def _known_keys(schema: type[BaseModel]) -> list[str]:
     return keys
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def _did_you_mean(close: str | None) -> str:
+    return f"; did you mean {close!r}?" if close else ""
 
 
 def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
@@ -455,7 +454,8 @@ def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     for item in error.errors():
         key = _shorten(".".join(str(part) for part in item["loc"]))
         if item["type"] == "extra_forbidden":
-            faults.append(f"unknown configuration key {key!r}{_nearest(key, _known_keys(schema))}")
+            meant = _did_you_mean(nearest_key(key, known_keys(schema)))
+            faults.append(f"unknown configuration key {key!r}{meant}")
         elif item["type"] == "missing":
             faults.append(f"configuration key {key!r} is missing")
         else:

@@ -1,6 +1,7 @@
 """Errors that a user can mend; the command line prints them without a traceback."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -13,7 +14,7 @@ class DataError(MtnError, ValueError):
 
 
 class ConfigError(MtnError, ValueError):
-    """A configuration value, recipe or flag is not usable."""
+    """A configuration value, recipe or flag is not usable: wrong usage, exit code 2."""
 
 
 class CheckpointError(MtnError, ValueError):
@@ -66,19 +67,29 @@ class NotebookError(MtnError, RuntimeError):
 EXTRA_OF = {
     "IPython": "notebooks",
     "faiss": "search",
+    "fastapi": "serve",
     "google": "onnx",
     "imagehash": "data",
     "ipywidgets": "notebooks",
+    "jupyter_client": "notebooks",
+    "lancedb": "gallery",
     "mindspore": "train",
+    "mlflow": "mlflow",
     "nbconvert": "notebooks",
     "nbformat": "notebooks",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "optuna": "tune",
     "papermill": "notebooks",
     "pygments": "notebooks",
+    "pymilvus": "milvus",
     "safetensors": "train",
+    "shtab": "completion",
+    "starlette": "serve",
+    "tensorboardX": "tensorboard",
     "torch": "convert",
     "traitlets": "notebooks",
+    "uvicorn": "serve",
     "zstandard": "data",
 }
 
@@ -97,6 +108,49 @@ def explain_missing_package(error: ModuleNotFoundError, what: str) -> MissingPac
         f"{what} needs the package {module}, which is not installed: "
         f"pip install 'mtn_core[{EXTRA_OF[module]}]' (everything: 'mtn_core[all]')"
     )
+
+
+def nearest(word: str, words: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The most alike of ``words``; None where none is alike.
+
+    Swapped letters and capitals are the most alike.
+    """
+    words = list(words)
+    swapped = [one for one in words if sorted(one.lower()) == sorted(word.lower())]
+    if swapped:
+        return swapped[0]
+    close = difflib.get_close_matches(word, words, n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
+# What other programs call a key of the recipes, where no likeness leads to it.
+_OTHER_NAMES = {"batch_size": "data.ids_per_batch", "bs": "data.ids_per_batch"}
+
+
+def nearest_key(word: str, keys: Iterable[str]) -> str | None:
+    """The dotted key that a wrong one means: ``optim.lr`` is ``optim.learning_rate``.
+
+    Args:
+        word: What was typed.
+        keys: The dotted keys that there are.
+    """
+    keys = list(keys)
+    name = word.rpartition(".")[2]
+    if word == name or word.startswith(("data.", "train.")):
+        known = _OTHER_NAMES.get(name)
+        if known in keys:
+            return known
+    leaves = {key: key.rpartition(".")[2] for key in keys}
+    same = [key for key, leaf in leaves.items() if leaf == name and "." in key]
+    initials = [key for key, leaf in leaves.items() if _initials(leaf) == name and len(name) > 1]
+    for found in (same, initials):
+        if found:
+            return nearest(word, found, cutoff=0.0)
+    return nearest(word, keys) or nearest(word, [key for key in keys if "." in key], cutoff=0.4)
+
+
+def _initials(name: str) -> str:
+    return "".join(part[0] for part in name.split("_") if part)
 
 
 def first_offenders(offenders: Sequence[object], limit: int = 5) -> str:

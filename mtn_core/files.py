@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 import zipfile
@@ -45,7 +46,16 @@ def refuse_existing(
     if overwrite or not there or (path.is_dir() and not any(path.iterdir())):
         return
     holds = f"already holds {what}" if path.is_dir() else "exists already"
-    raise RunFolderError(f"{path} {holds}; choose another {remedy} or add --overwrite")
+    raise RunFolderError(f"{path} {holds}; choose another {remedy} or {say_overwrite()}")
+
+
+def say_overwrite() -> str:
+    """How a person allows a replacement: by a flag, or in a notebook by a parameter."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if getattr(shell, "kernel", None) is None:
+        return "add --overwrite"
+    return "set `overwrite = True` among the notebook's parameters (`mtn workbook`: --overwrite)"
 
 
 def why_no_file(path: Path) -> str:
@@ -54,6 +64,13 @@ def why_no_file(path: Path) -> str:
         return "is a folder"
     if path.exists():
         return "is not a regular file"
+    return "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+
+
+def why_no_folder(path: Path) -> str:
+    """Why there is no folder to read, for a message that begins with the path."""
+    if path.exists():
+        return "is no folder"
     return "is a link that leads nowhere" if path.is_symlink() else "does not exist"
 
 
@@ -111,6 +128,32 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _replace_folder(temporary, path)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder; when the block succeeds, rename it to ``path``.
+
+    Nothing is ever replaced: of several processes that make the same folder at once, one succeeds.
+
+    Raises:
+        RunFolderError: Something is there, or has come meanwhile.
+    """
+    path = Path(path)
+    recover_folder(path.parent)
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        holds = "already holds files" if path.is_dir() else "exists already"
+        raise RunFolderError(f"{path} {holds}; choose another folder")
+    with _parents(path), explain_full_disk(path), hidden_folder(path) as hidden:
+        temporary = hidden / "new"
+        temporary.mkdir()
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise RunFolderError(f"{path} has been made by another process meanwhile") from error
 
 
 @contextlib.contextmanager

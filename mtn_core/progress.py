@@ -1,5 +1,6 @@
 """The one way to show progress: a bar on a terminal or in a notebook, nothing where it is piped."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,5 +34,6 @@ def progress_bar(
         desc=description,
         unit=unit,
         leave=False,
-        disable=None if shown else True,
+        # tqdm itself heeds the variable only where nobody passes `disable`.
+        disable=True if not shown or os.environ.get("TQDM_DISABLE") == "1" else None,
     )

@@ -19,7 +19,7 @@ from filelock import SoftFileLock, Timeout
 
 from mtn_core.config import Config, Recipe, Schema, config_from_dict, to_yaml, with_overrides
 from mtn_core.errors import ConfigError, RunFolderError, first_line
-from mtn_core.files import recover_folder, remove, write_json, write_text
+from mtn_core.files import recover_folder, remove, say_overwrite, write_json, write_text
 from mtn_core.strict_yaml import read_yaml
 
 # Keys of config.yaml that stand beside the sections of a recipe.
@@ -89,6 +89,7 @@ class RunFolder:
     pretrained = _Entry("pretrained", "other")
     export = _Entry("export", "other")
     pose = _Entry("pose", "other")
+    store = _Entry("store", "other")
 
     lock = _Entry(".lock", "other")
 
@@ -170,7 +171,7 @@ class RunFolder:
         if present and not overwrite:
             raise RunFolderError(
                 f"{self.path} already holds a run ({', '.join(present)}); choose another folder, "
-                "or give --overwrite to write into it"
+                f"or {say_overwrite()} to write into it"
             )
 
     def _lock_holder(self) -> str:
@@ -220,7 +221,7 @@ class RunFolder:
             self._recover()
         if self.results.exists() and not overwrite:
             raise RunFolderError(
-                f"{self.path} already holds results; give --overwrite to replace them"
+                f"{self.path} already holds results; {say_overwrite()} to replace them"
             )
 
     @contextlib.contextmanager
@@ -493,6 +494,16 @@ class RunFolder:
         except RunFolderError:
             return False
         return context.get("command") == schema.command and config_sha256(config) == config_hash
+
+
+def run_of(path: str | Path) -> Path | None:
+    """The run folder that a path is a file of, by its name; None where there is none."""
+    place = Path(path).absolute()
+    for parent in place.parents:
+        name = place.relative_to(parent).parts[0]
+        if RunFolder(parent).config.is_file() and RunFolder.knows(name):
+            return parent
+    return None
 
 
 def config_sha256(config: Recipe) -> str:

@@ -21,3 +21,6 @@ bash scripts/install.sh
 export PATH="$PWD/.venv/bin:$PATH"
 mtn workbook --profile "$profile" --overwrite
 echo "open $PWD/reports/$profile/index.html"
+if [[ $profile == smoke ]]; then
+  echo "smoke checks that everything runs; for a result: bash scripts/quickstart.sh --profile demo, 10 minutes"
+fi

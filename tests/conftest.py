@@ -71,13 +71,30 @@ def cell_by_cell(request):
     ms.set_context(mode=mode)
 
 
-@pytest.fixture(scope="session")
-def fake_run():
-    """Made-up run folders, see ``tests/fake_run.py``."""
-    spec = importlib.util.spec_from_file_location("fake_run", REPOSITORY / "tests" / "fake_run.py")
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tests" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def fake_run():
+    """Made-up run folders, see ``tests/fake_run.py``."""
+    return _load("fake_run")
+
+
+@pytest.fixture(scope="session")
+def fake_gallery():
+    """A made-up gallery of drawn crops, see ``tests/fake_gallery.py``."""
+    pytest.importorskip("lancedb", reason="lancedb is not installed (mtn_core[gallery])")
+    return _load("fake_gallery")
+
+
+@pytest.fixture(scope="session")
+def car_gallery(fake_gallery, tmp_path_factory):
+    """Six vehicles at four cameras, two frames each; read-only for the tests."""
+    return fake_gallery.write_gallery(tmp_path_factory.mktemp("cars"))
 
 
 @pytest.fixture(scope="session")

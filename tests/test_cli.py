@@ -106,7 +106,7 @@ def test_the_seeds_flags_work_alone_and_with_a_value(text, expected):
 )
 def test_configuration_errors_name_the_remedy(extra, message, capsys, tmp_path):
     code = main(["train", "--root", str(tmp_path), "--out", str(tmp_path / "run"), *extra])
-    assert code == 1
+    assert code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

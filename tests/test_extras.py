@@ -11,13 +11,15 @@ from mtn_core.errors import EXTRA_OF, explain_missing_package
 
 # Distribution of a module of another name.
 DISTRIBUTIONS = {
-    "cv2": "opencv-python-headless", "faiss": "faiss-cpu", "google": "protobuf", "PIL": "pillow",
+    "cv2": "opencv-python-headless", "faiss": "faiss-cpu", "google": "protobuf",
+    "mlflow": "mlflow-skinny", "PIL": "pillow",
     "onnxruntime": "onnxruntime-gpu", "sklearn": "scikit-learn", "yaml": "pyyaml",
 }  # fmt: skip
 # Modules that come with a package of the list.
 COMES_WITH = {
-    "IPython": "ipywidgets", "markupsafe": "jinja2", "nbformat": "nbconvert",
-    "pygments": "nbconvert", "threadpoolctl": "scikit-learn", "traitlets": "nbconvert",
+    "IPython": "ipywidgets", "jupyter_client": "papermill", "markupsafe": "jinja2",
+    "nbformat": "nbconvert", "pygments": "nbconvert", "starlette": "fastapi",
+    "threadpoolctl": "scikit-learn", "traitlets": "nbconvert",
 }  # fmt: skip
 ASKED_FOR = {"umap"}  # the message of `project_embeddings` names it
 

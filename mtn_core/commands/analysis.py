@@ -1,18 +1,16 @@
-"""``mtn report`` and ``mtn search``: looking at saved runs.
+"""``mtn report`` and ``mtn track2``: looking at saved runs.
 
-A report never loads mindspore, be it of runs or of another program's embeddings; a search does, to
-embed the crop.
+A report never loads mindspore, be it of runs or of another program's embeddings.
 """
 
 import argparse
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtn_core.commands.arguments import add_device, positive
+from mtn_core.commands.arguments import positive
 
 if TYPE_CHECKING:
     from mtn_core.viz.crops import CropSource
@@ -21,10 +19,23 @@ if TYPE_CHECKING:
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the commands of this module."""
     report = subparsers.add_parser(
-        "report", help="one offline HTML report of runs, or of anybody's embeddings, side by side"
+        "report",
+        group="analyse",
+        help="one offline HTML report of runs, or of anybody's embeddings, side by side",
+        description=(
+            "Writes one HTML file that opens without a network: verdict, curves, rank lists, "
+            "breakdowns, confusions; of one run, or of several side by side. MindSpore is not "
+            "needed."
+        ),
+        example=(
+            "mtn report runs/first --out reports/first.html",
+            "mtn report --embeddings query.npz gallery.npz --images VeRi --out report.html",
+        ),
     )
     report.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="run folder with results")
-    report.add_argument("--out", type=Path, required=True, metavar="FILE.html")
+    report.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.html", help="page to write"
+    )
     report.add_argument("--root", type=Path, help="data root to read crops from")
     report.add_argument(
         "--images",
@@ -34,8 +45,10 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         help="folders of pictures, searched by name, instead of a data root",
     )
     report.add_argument("--title", help="page title; by default it names the runs")
-    report.add_argument("--top", type=positive, default=10, help="images in a rank list (10)")
-    report.add_argument("--lists", type=positive, help="rank lists of the worst queries (12)")
+    report.add_argument("--top", type=positive, default=10, help="images in a rank list")
+    report.add_argument(
+        "--lists", type=positive, help="rank lists of the worst queries (default: 12)"
+    )
     report.add_argument(
         "--attention",
         action="store_true",
@@ -44,26 +57,27 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     report.add_argument("--ckpt_path", type=Path, help="for --attention of a single run")
     _add_embeddings(report)
     _add_overwrite(report)
-    report.set_defaults(run=run_report, usage_error=report.error)
-
-    search = subparsers.add_parser("search", help="where was this vehicle seen, by a run's gallery")
-    search.add_argument("--run", dest="run_dir", type=Path, required=True, metavar="RUN")
-    search.add_argument("--image", type=Path, required=True, help="crop of the vehicle")
-    search.add_argument("--top", type=positive, default=20, help="answers (20)")
-    search.add_argument("--metric", choices=("euclidean", "cosine"), help="by default the run's")
-    search.add_argument("--format", choices=("table", "json", "html"), default="table")
-    search.add_argument("--out", type=Path, metavar="FILE", help="write there; html needs it")
-    search.add_argument("--root", type=Path, help="data root to read gallery crops from, for html")
-    search.add_argument("--ckpt_path", type=Path, help="by default the checkpoint of the run")
-    _add_overwrite(search)
-    add_device(search)
-    search.set_defaults(run=run_search)
+    report.set_defaults(
+        run=run_report,
+        usage_error=report.error,
+        next_step=lambda args: f"open {args.out} in a browser",
+        kept=lambda args: f"{args.out} is what it was before; run it again",
+    )
 
     track2 = subparsers.add_parser(
-        "track2", help="rankings of a run on CityFlow's official queries, for the challenge"
+        "track2",
+        group="analyse",
+        help="rankings of a run on CityFlow's official queries, for the challenge",
+        description=(
+            "Writes the 100 nearest gallery images of each official query of CityFlow, in the form "
+            "that track 2 of the AI City Challenge takes."
+        ),
+        example="mtn track2 runs/cityflow --out track2.txt",
     )
     track2.add_argument("run_dir", type=Path, metavar="RUN", help="run folder with results")
-    track2.add_argument("--out", type=Path, required=True, metavar="track2.txt")
+    track2.add_argument(
+        "--out", type=Path, required=True, metavar="track2.txt", help="file to write"
+    )
     track2.add_argument("--root", type=Path, help="data root, by default the run's")
     _add_overwrite(track2)
     track2.set_defaults(run=run_track2)
@@ -78,8 +92,8 @@ def _add_embeddings(report: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("QUERY", "GALLERY"),
-        help=".npz files with features, pids, camids, names; or .npy files with --labels; may be "
-        "repeated for another network on the same images",
+        help=".npz files with features, pids, camids, names; or .npy files with --labels; repeated "
+        "for another network on the same images",
     )
     group.add_argument(
         "--labels",
@@ -90,7 +104,9 @@ def _add_embeddings(report: argparse.ArgumentParser) -> None:
         "be there)",
     )
     group.add_argument("--names", nargs="+", metavar="NAME", help="of each network, for the page")
-    group.add_argument("--metric", choices=("euclidean", "cosine"), help="distance (euclidean)")
+    group.add_argument(
+        "--metric", choices=("euclidean", "cosine"), help="distance (default: euclidean)"
+    )
     group.add_argument(
         "--run_out", type=Path, metavar="DIR", help="keep the results as run folders DIR/NAME"
     )
@@ -113,9 +129,9 @@ def run_report(args: argparse.Namespace) -> int:
 
     if not args.runs and not args.embeddings:
         args.usage_error("give a run folder, or --embeddings QUERY GALLERY")
-    check_output(args.out, is_own=is_own_page, overwrite=args.overwrite)
     if args.ckpt_path and (not args.attention or len(args.runs) > 1):
         raise ConfigError("--ckpt_path goes with --attention and a single run")
+    check_output(args.out, is_own=is_own_page, overwrite=args.overwrite)
     if args.attention and args.embeddings:
         raise ConfigError("--attention needs the network of a run; embeddings have none")
     crops = find_pictures(args.root, args.images)
@@ -178,56 +194,6 @@ def _write_attention(args: argparse.Namespace) -> None:
     for run in args.runs:
         checkpoint = load_checkpoint(args.ckpt_path or find_checkpoint(run))
         print(f"attention maps: {write_run_attention(run, checkpoint, root=args.root)}")
-
-
-def run_search(args: argparse.Namespace) -> int:
-    """Search a run's gallery for a crop and show the answers."""
-    from mtn_core.errors import ConfigError
-    from mtn_core.files import write_text
-    from mtn_core.report.outputs import check_output, is_own_answer
-    from mtn_core.results.search import search
-
-    if args.out is not None:
-        check_output(args.out, is_own=is_own_answer, overwrite=args.overwrite)
-    if args.format == "html" and args.out is None:
-        raise ConfigError("--format html needs --out FILE.html")
-
-    def embed(image: Path):
-        from mtn_core.device import setup_device
-        from mtn_core.models.checkpoint import load_checkpoint
-        from mtn_core.predict.crop import CropEmbedder, check_same_network, find_checkpoint
-        from mtn_core.predict.mindspore import MindSporeBackend
-
-        device = setup_device(args.device_target, args.device_id)
-        path = args.ckpt_path or find_checkpoint(args.run_dir)
-        backend = MindSporeBackend.of_checkpoint(load_checkpoint(path), device)
-        check_same_network(backend, path, args.run_dir)
-        return CropEmbedder(backend).embed(image)
-
-    result = search(args.run_dir, args.image, embed=embed, top=args.top, metric=args.metric)
-    if args.format == "html":
-        path = _write_search_page(result, args)
-        print(f"answers: {path}")
-        return 0
-    if args.format == "json":
-        text = json.dumps(result.to_json_dict(), indent=2, ensure_ascii=False)
-    else:
-        text = result.format_table()
-    if args.out is None:
-        print(text)
-    else:
-        write_text(args.out, text + "\n")
-        print(f"answers: {args.out}")
-    return 0
-
-
-def _write_search_page(result, args: argparse.Namespace) -> Path:
-    from mtn_core.report.search_page import write_search_page
-    from mtn_core.runs import RunFolder
-    from mtn_core.viz.crops import CropSource
-
-    crops = CropSource(args.root or RunFolder(args.run_dir).data_roots())
-    return write_search_page(result, crops, args.out)
 
 
 def run_track2(args: argparse.Namespace) -> int:

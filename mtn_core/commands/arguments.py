@@ -1,10 +1,12 @@
 """Arguments that several commands share, with the seed's spelling."""
 
 import argparse
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from mtn_core.commands.parser import CommandParser
 from mtn_core.data.layout import SPLITS
 
 DEVICE_TARGETS = ("CPU", "GPU", "Ascend")
@@ -52,7 +54,8 @@ positive = whole_number(1)
 def add_splits(parser: argparse.ArgumentParser, *, all_by_default: bool = True) -> None:
     """Add ``--splits``: some of train, query and test; by default all, or None."""
     default = list(SPLITS) if all_by_default else None
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=default)
+    text = "some of the splits" if all_by_default else "some of the splits (default: those there)"
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=default, help=text)
 
 
 def add_batch_size(parser: argparse.ArgumentParser, default: int = 32) -> None:
@@ -61,7 +64,7 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int = 32) -> None:
         "--batch_size",
         type=whole_number(1, 4096),
         default=default,
-        help=f"images a run (default: {default})",
+        help="images that go through the network at once",
     )
 
 
@@ -69,17 +72,19 @@ def add_root(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add ``--root``: the folder that holds ``veri/``."""
     text = "the folder that holds veri/"
     if several:
-        parser.add_argument(
-            "--root", type=Path, action="append", required=True, help=text + "; may be repeated"
-        )
+        parser.add_argument("--root", type=Path, action="append", required=True, help=text)
     else:
         parser.add_argument("--root", type=Path, required=True, help=text)
 
 
 def add_device(parser: argparse.ArgumentParser, default: str | None = "CPU") -> None:
     """Add ``--device_target`` and ``--device_id``."""
-    parser.add_argument("--device_target", choices=DEVICE_TARGETS, default=default)
-    parser.add_argument("--device_id", type=whole_number(0), default=0)
+    parser.add_argument(
+        "--device_target", choices=DEVICE_TARGETS, default=default, help="what computes"
+    )
+    parser.add_argument(
+        "--device_id", type=whole_number(0), default=0, help="which of several such devices"
+    )
 
 
 def add_maps(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +101,49 @@ def add_out(parser: argparse.ArgumentParser, help: str = "run folder to write") 
     )
 
 
+def add_set(parser: argparse.ArgumentParser, schema: type, example: str) -> None:
+    """Add ``--set``.
+
+    Args:
+        parser: The command's.
+        schema: Of the recipe; a flag that is misspelt may mean one of its keys.
+        example: Of a key and its value.
+    """
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"override the recipe, such as {example}",
+    )
+    if isinstance(parser, CommandParser):
+        parser.schema = schema
+
+
 def with_default_out(arguments: list[str], name: str) -> list[str]:
     """Add ``--out runs/NAME-DATE-TIME`` where it is missing; the seed has no such flag."""
     if any(a == "--out" or a.startswith("--out=") or a in ("-h", "--help") for a in arguments):
         return arguments
     return [*arguments, "--out", f"runs/{name}-{datetime.now():%Y%m%d-%H%M%S}"]
+
+
+def mtn(*words: object) -> str:
+    """``mtn`` with these words, as a shell takes it."""
+    return "mtn " + shlex.join(str(word) for word in words)
+
+
+def kept_training(args: argparse.Namespace) -> str:
+    """What an interrupted training leaves in its ``--out``; for ``set_defaults(kept=...)``."""
+    from mtn_core.runs import RunFolder
+
+    last = RunFolder(args.out).last_checkpoint
+    try:
+        written = last.stat().st_mtime >= args.started - 1
+    except OSError:
+        written = False
+    if not (written or args.resume):
+        return "no step was saved, and nothing of it is kept"
+    how = "--resume in place of --overwrite" if args.overwrite else "--resume"
+    again = "the same command" if args.resume else f"the same command with {how}"
+    return f"all steps up to the last one saved are in {last}; {again} goes on from there"

@@ -7,6 +7,7 @@ from mtn_core.commands.arguments import (
     add_boolean,
     add_root,
     add_splits,
+    mtn,
     positive,
     whole_number,
 )
@@ -28,48 +29,105 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _register_synth(subparsers) -> None:
-    parser = subparsers.add_parser("synth", help="write SynthVeRi, the synthetic data set")
+    parser = subparsers.add_parser(
+        "synth",
+        group="data",
+        help="write SynthVeRi, the synthetic data set",
+        description=(
+            "Draws synthetic vehicles in the layout of VeRi, with exact keypoints, heatmaps and "
+            "segments. The same seed gives the same bytes."
+        ),
+        example="mtn synth --root data/cars --size smoke",
+    )
     add_root(parser)
-    parser.add_argument("--size", choices=SYNTH_SIZES, default="smoke")
-    parser.add_argument("--seed", type=whole_number(0, MAX_SEED), default=0)
+    parser.add_argument(
+        "--size", choices=SYNTH_SIZES, default="smoke", help="how many vehicles and images"
+    )
+    parser.add_argument(
+        "--seed", type=whole_number(0, MAX_SEED), default=0, help="of every random choice"
+    )
     parser.add_argument("--workers", type=positive, help="processes (default: all cores)")
     _add_overwrite(parser)
-    parser.set_defaults(run=run_synth)
+    parser.set_defaults(run=run_synth, next_step=_check_next)
 
 
 def _register_check(subparsers) -> None:
-    parser = subparsers.add_parser("check", help="list what is wrong with a data set")
+    parser = subparsers.add_parser(
+        "check",
+        group="data",
+        help="list what is wrong with a data set",
+        description=(
+            "Checks layout, labels, images and maps, and lists what is wrong; exit code 1 where "
+            "anything is. It changes nothing."
+        ),
+        example="mtn check --root data/cars",
+    )
     add_root(parser)
     for flag, what in (("heatmapaware", "heatmaps"), ("segmentaware", "segments")):
         add_boolean(parser, flag, f"demand {what} (default: check them where their folder is)")
     add_splits(parser, all_by_default=False)
     parser.add_argument("--fast", action="store_true", help="do not open images and maps")
-    parser.set_defaults(run=run_check)
+    parser.set_defaults(
+        run=run_check,
+        next_step=lambda args: mtn("train", "--root", args.root, "--out", "runs/first"),
+        kept=lambda args: "nothing was changed",
+    )
 
 
 def _register_pack(subparsers) -> None:
-    parser = subparsers.add_parser("pack", help="pack images and maps for fast reading")
+    parser = subparsers.add_parser(
+        "pack",
+        group="data",
+        help="pack images and maps for fast reading",
+        description=(
+            "Writes the images and maps of each split into MindRecord files, which are read much "
+            "faster than 49 small files an image. Training and evaluation use them where they are."
+        ),
+        example="mtn pack --root data/cars",
+    )
     add_root(parser)
     add_splits(parser)
-    parser.add_argument("--rows_per_shard", type=positive, default=4096)
+    parser.add_argument("--rows_per_shard", type=positive, default=4096, help="images in a file")
     _add_overwrite(parser)
-    parser.set_defaults(run=run_pack)
+    parser.set_defaults(
+        run=run_pack,
+        next_step=lambda args: mtn("train", "--root", args.root, "--out", "runs/first"),
+        kept=lambda args: "splits that were packed are kept; give the others with --splits",
+    )
 
 
 def _register_draw_pose(subparsers) -> None:
     parser = subparsers.add_parser(
-        "draw-pose", help="draw heatmaps and segments from the label files' keypoints"
+        "draw-pose",
+        group="data",
+        help="draw heatmaps and segments from the label files' keypoints",
+        description=(
+            "Writes the 36 heatmaps and 13 segments of every image from the keypoints in the "
+            "label files, for data without the output of PoseEstNet."
+        ),
+        example="mtn draw-pose --root data/cars --overwrite",
     )
     add_root(parser)
     add_splits(parser)
-    parser.add_argument("--workers", type=positive)
+    parser.add_argument("--workers", type=positive, help="threads (default: all cores)")
     _add_overwrite(parser)
-    parser.set_defaults(run=run_draw_pose)
+    parser.set_defaults(
+        run=run_draw_pose,
+        next_step=_check_next,
+        kept=lambda args: "map folders that were finished are kept; --overwrite draws all anew",
+    )
 
 
 def _register_prepare_veri(subparsers) -> None:
     parser = subparsers.add_parser(
-        "prepare-veri", help="bring the official VeRi download into the layout"
+        "prepare-veri",
+        group="data",
+        help="bring the official VeRi download into the layout",
+        description=(
+            "Brings VeRi's own download, and the label files that NVIDIA published with PAMTRI, "
+            "into the layout that every other command reads. Images are linked, not copied."
+        ),
+        example="mtn prepare-veri --download VeRi --labels PAMTRI/data/veri --root data",
     )
     parser.add_argument("--download", type=Path, help="VeRi's folder, with image_train and so on")
     parser.add_argument("--labels", type=Path, help="folder with PAMTRI's label files")
@@ -85,11 +143,27 @@ def _register_prepare_veri(subparsers) -> None:
     parser.add_argument("--labels-only", action="store_true", help="write label files only")
     parser.add_argument("--partial", action="store_true", help="accept counts that differ")
     _add_placing(parser)
-    parser.set_defaults(run=run_prepare_veri)
+    parser.set_defaults(
+        run=run_prepare_veri,
+        next_step=lambda args: None if args.labels_only else _check_next(args),
+    )
 
 
 def _register_prepare(subparsers) -> None:
-    parser = subparsers.add_parser("prepare", help="bring any folder of crops into the layout")
+    parser = subparsers.add_parser(
+        "prepare",
+        group="data",
+        help="bring any folder of crops into the layout",
+        description=(
+            "Brings crops of anybody's into the layout that every other command reads. Each needs "
+            "a vehicle id, by its name, a table, or boxes over frames; cameras, colours and types "
+            "may be missing."
+        ),
+        example=(
+            "mtn prepare --images my_crops --pattern '{pid}_c{camid}_*.jpg' --root data/mine",
+            "mtn prepare --images my_crops --csv labels.csv --root data/mine",
+        ),
+    )
     parser.add_argument("--images", type=Path, required=True, help="folder with the crops")
     add_root(parser)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -108,16 +182,18 @@ def _register_prepare(subparsers) -> None:
         "--boxes", type=Path, help="CVAT's XML or COCO's JSON; --images are then frames"
     )
     parser.add_argument(
-        "--margin", type=float, default=0.05, help="around boxes, as a share of them (0.05)"
+        "--margin", type=float, default=0.05, help="around boxes, as a share of them"
     )
     parser.add_argument(
-        "--junk_ids", nargs="*", default=["-1"], help="ids of images that no ranking knows (-1)"
+        "--junk_ids", nargs="*", default=["-1"], help="ids of images that no ranking knows"
     )
     parser.add_argument(
-        "--distractor_ids", nargs="*", default=["0000"], help="ids that match nothing (0000)"
+        "--distractor_ids", nargs="*", default=["0000"], help="ids that match nothing"
     )
     parser.add_argument("--test_share", type=float, default=0.5, help="share of ids to test with")
-    parser.add_argument("--seed", type=whole_number(0, MAX_SEED), default=0)
+    parser.add_argument(
+        "--seed", type=whole_number(0, MAX_SEED), default=0, help="of the choice of test vehicles"
+    )
     parser.add_argument("--skip_bad", action="store_true", help="leave unusable files out")
     _add_placing(parser)
     parser.set_defaults(run=run_prepare)
@@ -125,7 +201,14 @@ def _register_prepare(subparsers) -> None:
 
 def _register_prepare_dataset(subparsers) -> None:
     parser = subparsers.add_parser(
-        "prepare-dataset", help="bring VehicleID, VERI-Wild, VRIC, CityFlow or VehicleX in"
+        "prepare-dataset",
+        group="data",
+        help="bring VehicleID, VERI-Wild, VRIC, CityFlow or VehicleX in",
+        description=(
+            "Brings the download of a public data set into the layout, with its authors' protocol, "
+            "which evaluations and reports then follow. Counts are compared with the official ones."
+        ),
+        example="mtn prepare-dataset veriwild --download VERI-Wild --part small --root data/wild",
     )
     parser.add_argument("name", choices=DATASETS, help="data set; prepare-veri is for VeRi")
     parser.add_argument("--download", type=Path, required=True, help="the data set's own folder")
@@ -136,11 +219,15 @@ def _register_prepare_dataset(subparsers) -> None:
     )
     parser.add_argument("--partial", action="store_true", help="accept counts that differ")
     _add_placing(parser)
-    parser.set_defaults(run=run_prepare_dataset)
+    parser.set_defaults(run=run_prepare_dataset, next_step=_check_next)
 
 
 def _add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _check_next(args: argparse.Namespace) -> str:
+    return mtn("check", "--root", args.root)
 
 
 def _add_placing(parser: argparse.ArgumentParser) -> None:

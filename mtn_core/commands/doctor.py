@@ -9,16 +9,20 @@ def register(subparsers) -> None:
     """Add ``doctor``."""
     parser = subparsers.add_parser(
         "doctor",
+        group="run",
         help="what this machine has and misses, and what mends it",
         description=(
             "Looks at Python, BLAS, MindSpore, CPU, GPU, Ascend, ONNX Runtime, torch, the C++ "
             "tools, MindSpore Lite and Chromium. Exit code 1 when a device that is asked for by "
             "--device_target cannot be used."
         ),
+        example="mtn doctor --device_target GPU",
     )
-    parser.add_argument("--device_target", choices=("CPU", "GPU", "Ascend"))
+    parser.add_argument(
+        "--device_target", choices=("CPU", "GPU", "Ascend"), help="device that must be usable"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=run_doctor)
+    parser.set_defaults(run=run_doctor, kept=lambda args: "nothing was changed")
 
 
 def run_doctor(args: argparse.Namespace) -> int:

@@ -10,8 +10,10 @@ from mtn_core.commands.arguments import (
     add_maps,
     add_out,
     add_root,
+    mtn,
     positive,
 )
+from mtn_core.commands.train import report_next
 
 FILE_FORMATS = ("MINDIR", "ONNX", "AIR")
 
@@ -27,16 +29,27 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def _register_export(subparsers) -> None:
     parser = subparsers.add_parser(
-        "export", help="write MINDIR, ONNX or AIR files and prove that they compute the same"
+        "export",
+        group="export",
+        help="write MINDIR, ONNX or AIR files and prove that they compute the same",
+        description=(
+            "Exports a checkpoint, and lets the same batch go through the network and every file: "
+            "a difference above 1e-4 is an error."
+        ),
+        example=(
+            "mtn export --ckpt_path runs/first/ckpt/best.ckpt --out runs/first/export --pixels",
+        ),
     )
-    parser.add_argument("--ckpt_path", type=Path, required=True)
+    parser.add_argument(
+        "--ckpt_path", type=Path, required=True, help="checkpoint of MultiTaskNet or PoseEstNet"
+    )
     parser.add_argument(
         "--file_format",
         nargs="+",
         choices=FILE_FORMATS,
         default=["MINDIR", "ONNX"],
         metavar="FORMAT",
-        help="some of MINDIR, ONNX, AIR (default: MINDIR ONNX)",
+        help="some of MINDIR, ONNX, AIR",
     )
     add_out(parser, "folder for the files")
     parser.add_argument(
@@ -51,25 +64,49 @@ def _register_export(subparsers) -> None:
     add_boolean(parser, "float16", "also an ONNX file in float16", False)
     add_boolean(parser, "int8", "also an ONNX file in int8; needs --root", False)
     add_batch_size(parser)
-    parser.set_defaults(run=run_export)
+    parser.set_defaults(
+        run=run_export,
+        next_step=_export_next,
+        kept=lambda args: f"{args.out} is what it was before; run it again",
+    )
 
 
 def _register_eval_onnx(subparsers) -> None:
     parser = subparsers.add_parser(
-        "eval-onnx", help="evaluate an ONNX file through onnxruntime, print the result table"
+        "eval-onnx",
+        group="export",
+        help="evaluate an ONNX file through onnxruntime, print the result table",
+        description="The evaluation of `mtn eval`, computed by ONNX Runtime, without MindSpore.",
+        example=(
+            "mtn eval-onnx --root data/cars --onnx_path runs/first/export/MODEL.onnx"
+            " --out runs/first-onnx",
+        ),
     )
     add_root(parser)
-    parser.add_argument("--onnx_path", type=Path, required=True)
+    parser.add_argument(
+        "--onnx_path", type=Path, required=True, help="file that `mtn export` wrote"
+    )
     add_out(parser)
     add_device(parser)
     add_maps(parser)
     add_batch_size(parser)
-    parser.set_defaults(run=run_eval_onnx)
+    parser.set_defaults(
+        run=run_eval_onnx,
+        next_step=report_next,
+        kept=lambda args: f"{args.out} is what it was before; run it again",
+    )
 
 
 def _register_preprocess(subparsers) -> None:
     parser = subparsers.add_parser(
-        "preprocess", help="write a data set as the files that the 310 program reads"
+        "preprocess",
+        group="export",
+        help="write a data set as the files that the 310 program reads",
+        description="The first step of inference on a 310; scripts/run_infer_310.sh does them all.",
+        example=(
+            "mtn preprocess --root data/cars --mindir_path MODEL.mindir --result_dir pre"
+            " --label_dir labels",
+        ),
     )
     parser.add_argument(
         "--root", "--data_dir", type=Path, required=True, help="the folder that holds veri/"
@@ -89,7 +126,11 @@ def _register_preprocess(subparsers) -> None:
 
 def _register_postprocess(subparsers) -> None:
     parser = subparsers.add_parser(
-        "postprocess", help="evaluate the 310 program's files, print the result table"
+        "postprocess",
+        group="export",
+        help="evaluate the 310 program's files, print the result table",
+        description="The last step of inference on a 310; scripts/run_infer_310.sh does them all.",
+        example="mtn postprocess --result_dir result --label_dir labels --out runs/first-310",
     )
     parser.add_argument(
         "--result_dir", type=Path, required=True, help="folder that the program wrote"
@@ -102,12 +143,22 @@ def _register_postprocess(subparsers) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="write into a folder that already holds results"
     )
-    parser.set_defaults(run=run_postprocess)
+    parser.set_defaults(run=run_postprocess, next_step=report_next)
 
 
 def _register_to_lite(subparsers) -> None:
     parser = subparsers.add_parser(
-        "to-lite", help="convert an exported ONNX file for MindSpore Lite's runtime"
+        "to-lite",
+        group="export",
+        help="convert an exported ONNX file for MindSpore Lite's runtime",
+        description=(
+            "MindSpore Lite 2.0 reads MindIR of version 1 only, which MindSpore does not write any "
+            "more: its own converter makes it from the ONNX file of the export."
+        ),
+        example=(
+            "mtn to-lite --mindir_path MODEL.mindir --converter ascend_310_infer/out/convert"
+            " --out lite.mindir",
+        ),
     )
     parser.add_argument("--mindir_path", type=Path, required=True, help="exported .mindir or .onnx")
     parser.add_argument(
@@ -119,6 +170,19 @@ def _register_to_lite(subparsers) -> None:
     parser.add_argument("--batch", type=positive, default=1, help="images a prediction")
     parser.add_argument("--out", type=Path, required=True, help=".mindir file to write")
     parser.set_defaults(run=run_to_lite)
+
+
+def _export_next(args: argparse.Namespace) -> str | None:
+    networks = [p for p in sorted(args.out.glob("MultiTask*.onnx")) if _is_plain(p.stem)]
+    if not networks:
+        return None
+    root = args.root or "data"
+    out = Path("runs") / f"{args.out.resolve().parent.name}-onnx"
+    return mtn("eval-onnx", "--root", root, "--onnx_path", networks[0], "--out", out)
+
+
+def _is_plain(stem: str) -> bool:
+    return not any(word in stem for word in ("pixels", "float16", "int8"))
 
 
 def refuse_other_flags(args: argparse.Namespace) -> None:

@@ -10,7 +10,10 @@ from mtn_core.commands.arguments import (
     add_device,
     add_out,
     add_root,
+    add_set,
     add_splits,
+    kept_training,
+    mtn,
 )
 from mtn_core.config import load_config, parse_overrides, recipe_names, validate
 from mtn_core.data.layout import SPLITS
@@ -26,24 +29,31 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def _register_train(subparsers) -> None:
     parser = subparsers.add_parser(
-        "train-pose", help="train PoseEstNet, which finds the 36 keypoints of a vehicle"
+        "train-pose",
+        group="pose",
+        help="train PoseEstNet, which finds the 36 keypoints of a vehicle",
+        description=(
+            "Trains PoseEstNet (HRNet) on data whose labels have keypoints, or on annotation "
+            "files with their images, and writes logs and checkpoints into a run folder."
+        ),
+        example="mtn train-pose --root data/cars --out runs/pose --recipe pose_smoke",
     )
     parser.add_argument(
         "--root",
         type=Path,
         action="append",
         default=[],
-        help="a folder that holds veri/ with keypoints in its labels; may be repeated",
+        help="a folder that holds veri/ with keypoints in its labels",
     )
     _add_annotations(parser, several=True)
     add_out(parser)
     parser.add_argument(
         "--recipe",
         default="pose",
-        help=f"{', '.join(recipe_names(PoseConfig))}, or a .yaml file (default: pose)",
+        help=f"{', '.join(recipe_names(PoseConfig))}, or a .yaml file",
     )
     parser.add_argument("--eval_root", type=Path, help="root to measure PCK on (default: first)")
-    parser.add_argument("--eval_split", choices=SPLITS, default="test")
+    parser.add_argument("--eval_split", choices=SPLITS, default="test", help="split of that root")
     parser.add_argument("--eval_annotations", type=Path, help="measure PCK on this file instead")
     parser.add_argument("--eval_images", type=Path, help="folder of the images it names")
     parser.add_argument(
@@ -56,23 +66,25 @@ def _register_train(subparsers) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--epochs", type=int, help="same as --set train.epochs=N")
     parser.add_argument("--seed", type=int, help="same as --set train.seed=N")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override the recipe, such as data.weights=[1,3]",
-    )
-    parser.set_defaults(run=run_train_pose)
+    add_set(parser, PoseConfig, "data.weights=[1,3]")
+    parser.set_defaults(run=run_train_pose, next_step=_eval_pose_next, kept=kept_training)
 
 
 def _register_eval(subparsers) -> None:
     parser = subparsers.add_parser(
-        "eval-pose", help="measure how many keypoints PoseEstNet finds (PCK)"
+        "eval-pose",
+        group="pose",
+        help="measure how many keypoints PoseEstNet finds (PCK)",
+        description=(
+            "Predicts the keypoints of labelled images and prints the share that lies near enough "
+            "to the label (PCK), by threshold and by keypoint."
+        ),
+        example=(
+            "mtn eval-pose --root data/cars --ckpt_path runs/pose/ckpt/best.ckpt --out runs/pck",
+        ),
     )
     parser.add_argument("--root", type=Path, help="the folder that holds veri/")
-    parser.add_argument("--split", choices=SPLITS, default="test")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="split of that root")
     _add_annotations(parser, several=False)
     _add_model(parser)
     add_out(parser)
@@ -84,14 +96,27 @@ def _register_eval(subparsers) -> None:
         type=float,
         nargs="+",
         default=list(PoseEvalConfig().thresholds),
-        help="in longer sides of the crop (default: 0.02 0.05 0.1 0.2)",
+        help="in longer sides of the crop",
     )
-    parser.set_defaults(run=run_eval_pose)
+    parser.set_defaults(
+        run=run_eval_pose,
+        next_step=_trans_next,
+        kept=lambda args: f"{args.out} is what it was before; run it again",
+    )
 
 
 def _register_trans(subparsers) -> None:
     parser = subparsers.add_parser(
-        "trans", help="write heatmaps, segments and label keypoints from pixels with PoseEstNet"
+        "trans",
+        group="pose",
+        help="write heatmaps, segments and label keypoints from pixels with PoseEstNet",
+        description=(
+            "Predicts the keypoints of every image, and writes heatmaps, segments and label files "
+            "from them, so that MultiTaskNet can be trained on data that nobody has annotated."
+        ),
+        example=(
+            "mtn trans --root data/mine --ckpt_path runs/pose/ckpt/best.ckpt --out data/mine-posed",
+        ),
     )
     add_root(parser)
     _add_model(parser)
@@ -108,7 +133,11 @@ def _register_trans(subparsers) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace maps that this command did not write"
     )
-    parser.set_defaults(run=run_trans)
+    parser.set_defaults(
+        run=run_trans,
+        next_step=lambda args: mtn("check", "--root", args.out or args.root),
+        kept=lambda args: "images that were done are kept; the same command goes on",
+    )
 
 
 def _add_annotations(parser: argparse.ArgumentParser, *, several: bool) -> None:
@@ -117,8 +146,7 @@ def _add_annotations(parser: argparse.ArgumentParser, *, several: bool) -> None:
         ("images", "folder of the images that it names"),
     ):
         if several:
-            help = f"{text}; may be repeated"
-            parser.add_argument(f"--{name}", type=Path, help=help, action="append", default=[])
+            parser.add_argument(f"--{name}", type=Path, help=text, action="append", default=[])
         else:
             parser.add_argument(f"--{name}", type=Path, help=text)
 
@@ -131,7 +159,22 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
     add_boolean(parser, "flip_test", "average with the mirrored crop's prediction", False)
-    add_boolean(parser, "refine", "quarter-pixel refinement (default: True)", True)
+    add_boolean(parser, "refine", "quarter-pixel refinement", True)
+
+
+def _eval_pose_next(args: argparse.Namespace) -> str:
+    from mtn_core.runs import RunFolder
+
+    run = RunFolder(args.out)
+    best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    root = args.eval_root or (args.root[0] if args.root else "data")
+    return mtn("eval-pose", "--root", root, "--ckpt_path", best, "--out", f"{args.out}-eval")
+
+
+def _trans_next(args: argparse.Namespace) -> str:
+    kind = "ckpt" if args.ckpt_path else "onnx"
+    model = (f"--{kind}_path", args.ckpt_path or args.onnx_path)
+    return mtn("trans", "--root", "data", *model, "--out", "data-posed")
 
 
 def run_train_pose(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mtn_core.commands.arguments import positive
+from mtn_core.commands.parser import CommandParser
 from mtn_core.commands.workbook import register as register_workbook
 
 _SET_HERE = (
@@ -16,14 +17,24 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the parser of this module's command."""
     parser = subparsers.add_parser(
         "submit",
+        group="run",
         help="run the notebooks, or many trainings, as jobs of a cluster or on this machine",
-        epilog="examples: mtn submit --on slurm --nodes 2 -- workbook --profile demo; "
-        "mtn submit --on local --at_once 2 --array recipe=seed,strong seed=0,1,2 -- "
-        "train --root data/synthveri-demo --out runs/study",
+        description=(
+            "Gives the notebooks to Slurm, to Ascend's operator on Kubernetes, or to this machine; "
+            "with --array a training for every combination of values, to Slurm or this machine. "
+            "--dry_run shows the job and starts nothing."
+        ),
+        example=(
+            "mtn submit --on slurm --nodes 2 --dry_run -- workbook --profile demo",
+            "mtn submit --on local --at_once 2 --array recipe=seed,strong seed=0,1,2 -- "
+            "train --root data/synthveri-demo --out runs/study",
+        ),
     )
-    parser.add_argument("--on", choices=("slurm", "ascendjob", "local"), required=True)
-    parser.add_argument("--nodes", type=positive, default=1, help="machines that train (1)")
-    parser.add_argument("--local_workers", type=positive, default=1, help="processes on each (1)")
+    parser.add_argument(
+        "--on", choices=("slurm", "ascendjob", "local"), required=True, help="what runs the job"
+    )
+    parser.add_argument("--nodes", type=positive, default=1, help="machines that train")
+    parser.add_argument("--local_workers", type=positive, default=1, help="processes on each")
     parser.add_argument(
         "--array",
         nargs="+",
@@ -32,17 +43,21 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--set; each run folder gets a name of its own in --out",
     )
     parser.add_argument(
-        "--at_once", type=positive, help="trainings of --array at once (local: 1; slurm: no limit)"
+        "--at_once",
+        type=positive,
+        help="trainings of --array at once (default: 1 with local, all with slurm)",
     )
-    parser.add_argument("--name", help="of the job (mtn-PROFILE, or mtn-train)")
+    parser.add_argument("--name", help="of the job (default: mtn-PROFILE, or mtn-train)")
     parser.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="--NAME=VALUE",
-        help="a further option of sbatch, as --option=--partition=gpu; may be repeated",
+        help="a further option of sbatch, as --option=--partition=gpu",
     )
-    parser.add_argument("--job_dir", type=Path, help="scripts and what jobs print (jobs/NAME)")
+    parser.add_argument(
+        "--job_dir", type=Path, help="scripts and what jobs print (default: jobs/NAME)"
+    )
     parser.add_argument("--image", default="", help="ascendjob: container image with mtn in it")
     parser.add_argument(
         "--claim", default="", help="ascendjob: volume claim that holds this working folder"
@@ -53,7 +68,13 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         nargs=argparse.REMAINDER,
         help="-- workbook [its arguments], or -- train [its arguments]",
     )
-    parser.set_defaults(run=run_submit)
+    parser.set_defaults(
+        run=run_submit,
+        kept=lambda args: (
+            "jobs that the cluster has taken go on without it, trainings that were "
+            "complete are kept"
+        ),
+    )
 
 
 def run_submit(args: argparse.Namespace) -> int:
@@ -124,7 +145,7 @@ def _tasks(args: argparse.Namespace):
         if grid[key] or not all(values.split(",")):
             raise ConfigError(f"--array takes KEY=VALUE,VALUE and each key once, got {entry}")
         grid[key] = values.split(",")
-    parser = argparse.ArgumentParser(prog="mtn", allow_abbrev=False)
+    parser = CommandParser(prog="mtn")
     register_train(parser.add_subparsers(required=True))
     out = parser.parse_args(words).out
     twice = [word for word in words if word.partition("=")[0] in {f"--{key}" for key in grid}]
@@ -152,7 +173,7 @@ def _request(args: argparse.Namespace):
         raise ConfigError("mtn submit runs a workbook: mtn submit --on slurm -- workbook ...")
     if args.at_once:
         raise ConfigError("--at_once says how many trainings of --array run at once")
-    parser = argparse.ArgumentParser(prog="mtn", allow_abbrev=False)
+    parser = CommandParser(prog="mtn")
     register_workbook(parser.add_subparsers(required=True))
     workbook = parser.parse_args(words)  # what is wrong is said now, not on the cluster
     only, kept = _without(words[1:], "--only")

@@ -4,7 +4,16 @@ import argparse
 import os
 from pathlib import Path
 
-from mtn_core.commands.arguments import add_boolean, add_device, add_maps, add_out, add_root
+from mtn_core.commands.arguments import (
+    add_boolean,
+    add_device,
+    add_maps,
+    add_out,
+    add_root,
+    add_set,
+    kept_training,
+    mtn,
+)
 from mtn_core.config import Config, load_config, parse_overrides, recipe_names, with_overrides
 
 
@@ -15,13 +24,26 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _register_train(subparsers) -> None:
-    parser = subparsers.add_parser("train", help="train MultiTaskNet into a run folder")
+    parser = subparsers.add_parser(
+        "train",
+        group="train",
+        help="train MultiTaskNet into a run folder",
+        description=(
+            "Trains MultiTaskNet by a recipe and writes logs and checkpoints into a run folder. "
+            "The checkpoint `best` is chosen on the test split, as is the habit on VeRi, or on "
+            "training vehicles that --val_ids holds out."
+        ),
+        example=(
+            "mtn train --root data/cars --out runs/first --recipe smoke",
+            "mtn train --root data --out runs/long --recipe strong --set train.epochs=60",
+        ),
+    )
     add_root(parser, several=True)
     add_out(parser)
     parser.add_argument(
         "--recipe",
         default="seed",
-        help=f"{', '.join(recipe_names())}, or a .yaml file (default: seed)",
+        help=f"{', '.join(recipe_names())}, or a .yaml file",
     )
     parser.add_argument("--eval_root", type=Path, help="evaluate on this root instead of the first")
     add_boolean(parser, "pre_trained", "start from --pre_ckpt_path")
@@ -38,14 +60,27 @@ def _register_train(subparsers) -> None:
     )
     parser.add_argument("--epochs", type=int, help="same as --set train.epochs=N")
     parser.add_argument("--seed", type=int, help="same as --set train.seed=N")
-    _add_set(parser)
-    parser.set_defaults(run=run_train)
+    add_set(parser, Config, "optim.learning_rate=1e-3")
+    parser.set_defaults(run=run_train, next_step=_eval_next, kept=kept_training)
 
 
 def _register_eval(subparsers) -> None:
-    parser = subparsers.add_parser("eval", help="evaluate a checkpoint, print the result table")
+    parser = subparsers.add_parser(
+        "eval",
+        group="analyse",
+        help="evaluate a checkpoint, print the result table",
+        description=(
+            "Embeds queries and gallery, prints mAP, the CMC curve and the accuracy of colours and "
+            "types, and writes what reports and searches need into a run folder."
+        ),
+        example=(
+            "mtn eval --root data/cars --ckpt_path runs/first/ckpt/best.ckpt --out runs/first",
+        ),
+    )
     add_root(parser)
-    parser.add_argument("--ckpt_path", type=Path, required=True)
+    parser.add_argument(
+        "--ckpt_path", type=Path, required=True, help="checkpoint of `mtn train` or `mtn convert`"
+    )
     add_out(parser)
     add_device(parser)
     add_maps(parser)
@@ -55,19 +90,28 @@ def _register_eval(subparsers) -> None:
         action="store_true",
         help="also what the untrained network and a colour histogram reach, for the report",
     )
-    _add_set(parser)
-    parser.set_defaults(run=run_eval)
-
-
-def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override the recipe, such as optim.learning_rate=1e-3",
+    add_set(parser, Config, "eval.metric=cosine")
+    parser.set_defaults(
+        run=run_eval,
+        next_step=report_next,
+        kept=lambda args: f"{args.out} is what it was before; run it again",
     )
+
+
+def report_next(args: argparse.Namespace) -> str | None:
+    """The report of what was written into ``--out``."""
+    if args.out is None:
+        return None
+    return mtn("report", args.out, "--out", Path("reports") / f"{args.out.resolve().name}.html")
+
+
+def _eval_next(args: argparse.Namespace) -> str:
+    from mtn_core.runs import RunFolder
+
+    run = RunFolder(args.out)
+    best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    root = args.eval_root or args.root[0]
+    return mtn("eval", "--root", root, "--ckpt_path", best, "--out", args.out)
 
 
 def config_from_arguments(args: argparse.Namespace) -> Config:

@@ -8,26 +8,47 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtn_core.commands.arguments import add_device, positive, whole_number
-from mtn_core.config import load_config, parse_overrides
+from mtn_core.commands.arguments import add_device, add_set, positive, whole_number
+from mtn_core.config import Config, load_config, parse_overrides
 from mtn_core.strict_yaml import parse_yaml
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the parsers of this module's commands."""
-    parser = subparsers.add_parser("workbook", help="run the notebooks and write their pages")
-    parser.add_argument("--profile", choices=("smoke", "demo", "veri"), default="smoke")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="notebook numbers")
+    parser = subparsers.add_parser(
+        "workbook",
+        group="run",
+        help="run the notebooks and write their pages",
+        description=(
+            "Runs the notebooks in order, without a browser, and writes their pages, the retrieval "
+            "report and an index. What the notebooks' programs print goes to RUNS/NAME/logs."
+        ),
+        example=(
+            "mtn workbook --profile demo",
+            "mtn workbook --root data/mine --name mine --recipe strong",
+        ),
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("smoke", "demo", "veri"),
+        default="smoke",
+        help="data and recipes: the smallest that runs, ten minutes on two cores, or VeRi's",
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NN", help="notebook numbers (default: all)"
+    )
     parser.add_argument("--root", type=Path, help="data root in place of the profile's")
-    parser.add_argument("--name", type=_folder_name, help="of run and pages (the profile's)")
+    parser.add_argument(
+        "--name", type=_folder_name, help="of run and pages (default: the profile's)"
+    )
     parser.add_argument("--recipe", help="in place of the profile's, such as strong")
     parser.add_argument("--pose_recipe", help="of notebook 07, in place of the profile's")
+    add_set(parser, Config, "optim.learning_rate=1e-3")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="see mtn train"
+        "--notebooks", type=Path, default=Path("notebooks"), help="folder of the notebooks"
     )
-    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--reports", type=Path, default=Path("reports"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the run folders")
+    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the pages")
     parser.add_argument(
         "-p",
         "--parameter",
@@ -35,7 +56,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="notebook parameter; may be repeated",
+        help="notebook parameter",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run")
     parser.add_argument(
@@ -43,8 +64,21 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     add_device(parser)
     _add_cluster(parser)
-    parser.set_defaults(run=run_workbook_command)
+    parser.set_defaults(run=run_workbook_command, next_step=_open_next, kept=_kept)
     _register_launch(subparsers)
+
+
+def _open_next(args: argparse.Namespace) -> str | None:
+    index = args.reports / (args.name or args.profile) / "index.html"
+    return f"open {index} in a browser" if index.is_file() else None
+
+
+def _kept(args: argparse.Namespace) -> str:
+    how = "with --resume in place of --overwrite" if args.overwrite else "with --resume"
+    return (
+        f"notebooks that passed are kept in {args.runs / (args.name or args.profile)}; the same "
+        f"command {'' if args.resume else how + ' '}goes on"
+    )
 
 
 def _folder_name(text: str) -> str:
@@ -56,25 +90,40 @@ def _folder_name(text: str) -> str:
 def _register_launch(subparsers) -> None:
     parser = subparsers.add_parser(
         "launch",
+        group="run",
         help="run an mtn command on several processes, with msrun",
-        epilog="example: mtn launch --workers 2 -- train --distribute --root data --out runs/two",
+        description=(
+            "Starts the command in several processes, on this machine or on several, that train "
+            "one network together, and ends all when one fails."
+        ),
+        example="mtn launch --workers 2 -- train --distribute --root data --out runs/two",
     )
     _add_cluster(parser)
     parser.add_argument("--log_dir", type=Path, default=Path("msrun_logs"), help="logs by rank")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the command, after --")
-    parser.set_defaults(run=lambda args: run_launch(args, subparsers.choices))
+    parser.set_defaults(
+        run=lambda args: run_launch(args, subparsers.choices),
+        kept=lambda args: (
+            f"all processes were ended, their logs are in {args.log_dir}; a training "
+            "goes on from what it saved with --resume"
+        ),
+    )
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=positive, help="processes of the whole job (1)")
-    parser.add_argument("--local_workers", type=positive, help="processes on this machine (all)")
-    parser.add_argument("--master_addr", help="machine with node rank 0 (127.0.0.1)")
+    parser.add_argument("--workers", type=positive, help="processes of the whole job (default: 1)")
+    parser.add_argument(
+        "--local_workers", type=positive, help="processes on this machine (default: all)"
+    )
+    parser.add_argument("--master_addr", help="machine with node rank 0 (default: 127.0.0.1)")
     parser.add_argument(
         "--master_port",
         type=whole_number(1, 65535),
-        help="a free port there (one machine: any; several: 8118)",
+        help="a free port there (default: any on one machine, 8118 on several)",
     )
-    parser.add_argument("--node_rank", type=whole_number(0), help="this machine's place (0)")
+    parser.add_argument(
+        "--node_rank", type=whole_number(0), help="this machine's place (default: 0)"
+    )
     parser.add_argument("--rank_table_file", type=Path, help="Ascend rank table")
     parser.add_argument(
         "--from-env",
@@ -117,14 +166,16 @@ def run_launch(args: argparse.Namespace, commands: Mapping[str, argparse.Argumen
         args: Parsed.
         commands: Parsers of all commands, to refuse before any process starts what none would take.
     """
-    from mtn_core.errors import ConfigError
+    from mtn_core.errors import ConfigError, nearest
     from mtn_core.jobs.cluster import launch
 
     command = [a for i, a in enumerate(args.arguments) if a != "--" or i]
     if not command:
         raise ConfigError("mtn launch needs a command after --, such as -- train --distribute ...")
     if command[0] not in commands:
-        raise ConfigError(f"there is no command mtn {command[0]} to launch; see `mtn --help`")
+        close = nearest(command[0], commands)
+        hint = f"; did you mean {close}?" if close else ""
+        raise ConfigError(f"there is no command mtn {command[0]} to launch{hint}; see `mtn --help`")
     parsed = commands[command[0]].parse_args(command[1:])
     cluster = _cluster(args)
     if cluster.worker_num > 1 and not getattr(parsed, "distribute", None):

@@ -19,6 +19,7 @@ from mtn_core.files import refuse_existing, sha256_of
 from mtn_core.models.checkpoint import save_checkpoint
 from mtn_core.models.densenet import NUM_FEATURES, RGB_CHANNELS, DenseNet121
 from mtn_core.models.multitask import KEYPOINT_VALUES, MultiTaskNet
+from mtn_core.runs import RunFolder, run_of
 from mtn_core.vehicle import NUM_KEYPOINTS, NUM_SEGMENTS
 
 # Which maps a stem sees, by its number of input channels: (heatmaps, segments).
@@ -143,13 +144,19 @@ def check_out(out: str | Path, *, overwrite: bool = False) -> None:
 
     Raises:
         CheckpointError: ``out`` is not named ``.ckpt``.
-        RunFolderError: ``out`` exists and ``overwrite`` is false.
+        RunFolderError: ``out`` exists and ``overwrite`` is false, or a run trained it: that is
+            not replaced at all.
     """
     out = Path(out)
     if out.suffix != ".ckpt":
         raise CheckpointError(f"the output must be named .ckpt, got {out}")
     if out.is_dir():
         raise RunFolderError(f"{out} is a folder; give a name for the checkpoint")
+    run = run_of(out) if out.exists() else None
+    if run is not None and RunFolder(run).checkpoints in out.absolute().parents:
+        raise RunFolderError(
+            f"{out} is a checkpoint of the run {run} and is not written over; choose another --out"
+        )
     refuse_existing(out, overwrite=overwrite)
 
 

@@ -102,7 +102,8 @@ def check_dataset(
     report = CheckReport()
     veri = Path(root) / "veri"
     if not veri.is_dir():
-        report.problems.append(Problem(veri, "folder is missing; --root must hold veri/"))
+        what = "is no folder" if veri.exists() else "folder is missing"
+        report.problems.append(Problem(veri, f"{what}; --root must hold veri/"))
         return report
     if splits is None:
         splits = present_splits(root) or SPLITS

@@ -26,23 +26,28 @@ def load_splits(root, names: Iterable[str] | None = None) -> dict[str, Split]:
 
 
 def summarise(splits: Mapping[str, Split]) -> pd.DataFrame:
-    """One row a split: images, ids, cameras, images an id, cameras an id, and what is unknown."""
+    """A row per split: images, vehicles, cameras, the smallest and largest count per vehicle."""
     rows = {}
     for name, split in splits.items():
         frame = split.frame
         by_id = frame.groupby("pid")
         rows[name] = {
             "images": len(frame),
-            "ids": frame["pid"].nunique(),
+            "vehicles": frame["pid"].nunique(),
             "cameras": frame.loc[frame["camid"] > 0, "camid"].nunique(),
-            "images an id": f"{by_id.size().min()}-{by_id.size().max()}",
-            "cameras an id": f"{by_id['camid'].nunique().min()}-{by_id['camid'].nunique().max()}",
+            "images per vehicle": _range(by_id.size()),
+            "cameras per vehicle": _range(by_id["camid"].nunique()),
             "camera unknown": int((frame["camid"] == 0).sum()),
             "colour unknown": int((frame["color_id"] < 0).sum()),
             "type unknown": int((frame["type_id"] < 0).sum()),
             "without keypoints": int((~(split.keypoints[..., 2] > 0).any(axis=1)).sum()),
         }
     return pd.DataFrame(rows).T.rename_axis("split")
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def describe_images(splits: Mapping[str, Split]) -> pd.DataFrame:

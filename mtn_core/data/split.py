@@ -168,8 +168,9 @@ def load_split(root: str | Path, name: str) -> Split:
     root = Path(root)
     for folder in (root / "veri", split_folder(root, "image", name)):
         if not folder.is_dir():
+            what = "is no folder" if folder.exists() else "is missing"
             raise DataError(
-                f"folder {folder} is missing; --root must be the folder that holds veri/ "
+                f"folder {folder} {what}; --root must be the folder that holds veri/ "
                 "(mtn synth writes one, mtn prepare makes one of any folder of crops)"
             )
     path = label_path(root, name)

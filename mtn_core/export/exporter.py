@@ -166,7 +166,7 @@ class _Exporter:
                 "mAP": result.mAP if np.isfinite(result.mAP) else None,
                 "rank1": rank1 if np.isfinite(rank1) else None,
             }
-            self.echo(f"{path.name}: mAP {result.mAP:.2%}, Rank-1 {rank1:.2%}")
+            self.echo(f"{path.name}: mAP {100 * result.mAP:.2f} %, Rank-1 {100 * rank1:.2f} %")
 
     def _record(
         self,

@@ -45,7 +45,7 @@ def plot_speed(ax: Axes, milliseconds: Mapping[str, float], *, batch: int = 1) -
     bars = ax.barh(table.index[::-1], table.to_numpy()[::-1], color=OKABE_ITO["blue"])
     ax.bar_label(bars, fmt="%.1f", padding=3)
     ax.set(
-        xlabel="ms an image, the model alone",
+        xlabel="ms per image, network alone",
         title=f"{len(table)} back ends, batch {batch}",
         xlim=(0, table.max() * 1.15),
     )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from mtn_core.data.labels import ID_LIMIT
 from mtn_core.data.split import Split
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.files import why_no_file
 from mtn_core.predict.model_json import MODEL_JSON, ModelSpec, read_spec
 from mtn_core.vehicle import NUM_KEYPOINTS, UNKNOWN
 
@@ -73,7 +74,7 @@ def read_labels(label_dir: Path, split: str) -> list[LabelRow]:
     """
     path = label_dir / f"{split}_label.json"
     if not path.is_file():
-        raise DataError(f"{path} is missing; {_REMEDY}")
+        raise DataError(f"{path} {why_no_file(path)}; {_REMEDY}")
     try:
         values = _ROWS.validate_json(path.read_bytes())
     except ValidationError as error:
@@ -104,5 +105,7 @@ def load_model_of(label_dir: Path) -> ModelSpec:
     """
     path = label_dir / MODEL_JSON
     if not path.is_file():
-        raise DataError(f"{path} is missing; run `mtn preprocess` with --label_dir {label_dir}")
+        raise DataError(
+            f"{path} {why_no_file(path)}; run `mtn preprocess` with --label_dir {label_dir}"
+        )
     return read_spec(path)

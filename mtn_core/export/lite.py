@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtn_core.errors import ConfigError, DataError, MissingFileError
-from mtn_core.files import atomic_path
+from mtn_core.files import atomic_path, why_no_file
 from mtn_core.predict.model_json import ModelSpec, load_spec
 
 _VERSION_FIELD = 13  # `mind_ir_version` in MindSpore's mind_ir.proto
@@ -108,8 +108,9 @@ def convert_for_lite(
     if out_path.suffix != ".mindir":
         raise ConfigError(f"the result must be named .mindir, got {out_path}")
     if not converter.is_file() or not os.access(converter, os.X_OK):
+        what = "cannot be run as a program" if converter.is_file() else why_no_file(converter)
         raise ConfigError(
-            f"there is no converter program {converter}; build it with ascend_310_infer/build.sh"
+            f"the converter {converter} {what}; build it with ascend_310_infer/build.sh"
         )
     spec = load_spec(model_path)
     if Path(model_path).suffix == ".mindir":

@@ -86,4 +86,4 @@ def _tensor_table(tensors: dict[str, TensorSpec]) -> list[str]:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
+    return "-" if value is None else f"{100 * value:.2f} %"

@@ -9,7 +9,7 @@ from mtn_core.data.layout import MAP_KINDS, present_splits, split_folder
 from mtn_core.data.split import load_split
 
 _TRAINS, _SHOWS_RESULTS, _USES_KEYPOINTS = "03", "04", "07"
-_NEED_A_NETWORK = ("04", "05", "06")
+_NEED_A_NETWORK = ("04", "05", "06", "08")
 
 
 @dataclasses.dataclass(frozen=True)

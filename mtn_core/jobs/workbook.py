@@ -18,12 +18,14 @@ from mtn_core.errors import (
     RunFolderError,
     first_offenders,
 )
-from mtn_core.files import atomic_path
+from mtn_core.files import atomic_path, why_no_folder
 from mtn_core.jobs.cluster import Cluster, launch
+from mtn_core.jobs.outcome import Missing, read_missing
 from mtn_core.jobs.own_data import examine_data
+from mtn_core.jobs.quiet import bar_of, log_of, logged
 from mtn_core.report import write_report
 from mtn_core.report.index import write_profile_index, write_reports_index
-from mtn_core.report.notebook_html import notebook_to_html, read_notebook
+from mtn_core.report.notebook_html import PageLinks, notebook_to_html, read_notebook
 from mtn_core.report.sources import read_baselines
 from mtn_core.runs import RunFolder
 
@@ -36,11 +38,18 @@ _WAIT_FOR_NODE_0 = 3600  # seconds
 _SETTLED = {
     "root": "--root",
     "run_dir": "--runs",
+    "trained_run": "--runs",
     "device_target": "--device_target",
     "overwrite": "--overwrite",
 }
 _KERNEL, _LANGUAGE = "python3", "python"
 PASSED, FAILED, NOT_RUN, LEFT_OUT = "passed", "failed", "not run", "left out"
+PARTLY = "partly"  # no cell failed, but the notebook says what it did not do
+# What the last page and the last lines say of a run that shows nothing but that everything runs.
+ADVICE = {
+    "smoke": "The profile smoke checks that everything runs; its numbers mean nothing. For a "
+    "result: mtn workbook --profile demo, 10 minutes on two cores."
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +97,19 @@ class NotebookRun:
     minutes: float | None = None
     error: str | None = None
     html: Path | None = None
+    missing: list[Missing] = dataclasses.field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        """The status, and for ``partly`` what is missing and how to get it."""
+        if self.status != PARTLY:
+            return self.status
+        return f"{PARTLY}: {'; '.join(one.to_text() for one in self.missing)}"
+
+    def set_passed(self) -> None:
+        """Passed, or partly, as the executed copy says."""
+        self.missing = read_missing(self.executed)
+        self.status = PARTLY if self.missing else PASSED
 
 
 def find_notebooks(folder: Path, only: Iterable[str] = ()) -> list[Path]:
@@ -149,7 +171,8 @@ def execute_notebook(
 ) -> None:
     """Run one notebook through papermill and keep its executed copy.
 
-    The copy appears under its name when the run ends, whether it passed or failed.
+    The copy appears under its name when the run ends, whether it passed or failed. A terminal shows
+    a bar of its cells; what papermill and the kernel print goes to the run's log of the notebook.
 
     Raises:
         ConfigError: A parameter that the notebook does not declare.
@@ -160,7 +183,8 @@ def execute_notebook(
 
     check_parameters(source, parameters)
     failure = None
-    with atomic_path(executed) as temporary, _without_progress_bars():
+    log = log_of(executed)
+    with atomic_path(executed) as temporary, _without_progress_bars(), logged(log) as options:
         try:
             papermill.execute_notebook(
                 str(source),
@@ -170,15 +194,16 @@ def execute_notebook(
                 kernel_name=_KERNEL,
                 language=_LANGUAGE,
                 cwd=str(source.parent),
-                progress_bar=progress and os.environ.get("CI") != "true",
+                progress_bar=bar_of(source, shown=progress),
                 request_save_on_cell_execute=False,
+                **options,
             )
         except PapermillExecutionError as error:
             failure = error
     if failure is not None:
         raise NotebookError(
             f"{source.name} failed in cell {failure.exec_count}: {failure.ename}: "
-            f"{failure.evalue}; the executed copy is {executed}"
+            f"{failure.evalue}; the executed copy is {executed}, its log {log}"
         )
 
 
@@ -252,6 +277,7 @@ def run_workbook(
     common = {
         "root": str(root),
         "run_dir": str(run_dir),
+        "trained_run": str(run_dir),
         "recipe": profile.recipe,
         "pose_recipe": profile.pose_recipe,
         "pose_overrides": dict(profile.pose_overrides),
@@ -292,23 +318,24 @@ def run_workbook(
             run.status = f"{LEFT_OUT}: {abilities.left_out[run.number]}"
             continue
         if resume:
-            if _ran_before(run) and run.status == PASSED:
-                echo(f"{run.source.name} passed before")
+            if _ran_before(run) and run.status in (PASSED, PARTLY):
+                echo(f"{run.source.name} {run.status} before")
                 continue
             common |= _where_it_stopped(run, run_dir)
         values = {k: v for k, v in {**common, **given}.items() if k in declared[run.source]}
-        echo(f"{run.source.name} ...")
         started = time.monotonic()
         try:
             if cluster.worker_num > 1 and run.number == DISTRIBUTED_NOTEBOOK:
                 _run_distributed(run, {**values, "distribute": True}, cluster, run_dir)
             else:
                 execute_notebook(run.source, run.executed, values)
-            run.status = PASSED
+            run.set_passed()
         except MtnError as error:
             run.status, run.error, failure = FAILED, str(error), error
         run.minutes = (time.monotonic() - started) / 60
         echo(f"{run.source.name} {run.status} after {run.minutes:.1f} min")
+        for one in run.missing:
+            echo(f"  not done: {one.to_text()}")
         if failure:
             break
     if only:
@@ -317,6 +344,8 @@ def run_workbook(
         others = [_plan(source, run_dir) for source in find_notebooks(notebooks)]
         runs = [chosen.get(o.number, o) for o in others if o.number in chosen or _ran_before(o)]
     index = None if helps else _write_pages(profile, runs, run_dir, reports, reports_dir)
+    if profile.name in ADVICE and not helps and not failure:
+        echo(ADVICE[profile.name])
     if failure:
         raise failure
     return index
@@ -332,7 +361,10 @@ def _ran_before(run: NotebookRun) -> bool:
     """Whether there is an executed copy; the run then knows how it went."""
     try:
         metadata = json.loads(run.executed.read_text(encoding="utf-8"))["metadata"]["papermill"]
-        run.status = FAILED if metadata["exception"] else PASSED
+        if metadata["exception"]:
+            run.status = FAILED
+        else:
+            run.set_passed()
         run.minutes = metadata["duration"] / 60
     except (OSError, ValueError, KeyError, TypeError):
         run.status, run.minutes = NOT_RUN, None
@@ -379,8 +411,8 @@ def _provide_data(profile: Profile, root: Path, echo: Callable[[str], None]) -> 
         raise DataError(f"{root} is a file; --root takes the folder that holds veri/")
     if profile.synth_size is None:
         raise DataError(
-            f"{root / 'veri'} does not exist; the profile {profile.name} works on data that you "
-            "bring (see `mtn prepare-veri` and `mtn prepare`)"
+            f"{root / 'veri'} {why_no_folder(root / 'veri')}; the profile {profile.name} works on "
+            "data that you bring (see `mtn prepare-veri` and `mtn prepare`)"
         )
     from mtn_core.synthveri import write_synthveri
 
@@ -407,12 +439,18 @@ def _write_pages(
     profile: Profile, runs: Sequence[NotebookRun], run_dir: Path, reports: Path, reports_dir: Path
 ) -> Path:
     reports.mkdir(parents=True, exist_ok=True)
-    for run in runs:
-        if run.status in (PASSED, FAILED) and run.executed.is_file():
-            run.html = notebook_to_html(run.executed, reports / f"{run.source.stem}.html")
+    folder = RunFolder(run_dir)
+    shown = [
+        run for run in runs if run.status in (PASSED, PARTLY, FAILED) and run.executed.is_file()
+    ]
+    pages = [reports / f"{run.source.stem}.html" for run in shown]
+    titles = [(run.title, page.name) for run, page in zip(shown, pages, strict=True)]
+    last = "report.html" if folder.results.is_file() else None
+    for place, (run, page) in enumerate(zip(shown, pages, strict=True)):
+        links = PageLinks.of_place(titles, place, report=last)
+        run.html = notebook_to_html(run.executed, page, links=links)
     report = None
     headline: dict[str, Any] = {}
-    folder = RunFolder(run_dir)
     if folder.results.is_file():
         report = reports / "report.html"
         write_report([run_dir], report)
@@ -422,9 +460,10 @@ def _write_pages(
     index = write_profile_index(
         reports,
         f"Workbook: {profile.name}",
-        [(run.title, run.html, run.minutes, run.status) for run in runs],
+        [(run.title, run.html, run.minutes, run.outcome) for run in runs],
         report,
         headline,
+        advice=ADVICE.get(profile.name, ""),
     )
     write_reports_index(reports_dir)
     return index

@@ -43,6 +43,12 @@ def predict_ids(logits: np.ndarray) -> np.ndarray:
     return logits.argmax(axis=1).astype(np.int64) + 1
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """``(N, C) float32`` probabilities of ``(N, C)`` scores."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float32)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
 def attribute_accuracy(
     names: np.ndarray, true_ids: np.ndarray, predicted_ids: np.ndarray
 ) -> AttributeAccuracy:

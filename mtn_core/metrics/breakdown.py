@@ -9,6 +9,7 @@ from mtn_core.errors import DataError
 from mtn_core.metrics.retrieval import evaluate
 from mtn_core.metrics.statistics import bootstrap_means
 
+MIN_VEHICLES = 5  # an interval over fewer vehicles says less than it seems to
 _NUM_DRAWS = 1000
 _SUMMARY = ("num_query", "num_with_match", "num_vehicles", "mAP", "mAP_low", "mAP_high")
 
@@ -139,6 +140,19 @@ def by_pair(
     columns = [f"query_{name}", f"gallery_{name}", "num_query", "mAP", "rank1"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values(columns[:2], ignore_index=True)
+
+
+def has_interval(num_vehicles: int) -> bool:
+    """Whether a group has vehicles enough for an interval to mean anything.
+
+    The interval draws vehicles anew; of one vehicle that gives no width at all, of two nearly none.
+    """
+    return num_vehicles >= MIN_VEHICLES
+
+
+def describe_no_interval(num_vehicles: int) -> str:
+    """``1 vehicle: no interval``."""
+    return f"{num_vehicles} vehicle{'' if num_vehicles == 1 else 's'}: no interval"
 
 
 def rank_hits(per_query: pd.DataFrame, rank: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def draw_predictions(
         draw_keypoints(ax, extent, points, (width, height))
         if seen.any():
             error = result.errors.distance[row, seen].mean()
-            draw_caption(ax, extent, f"{seen.sum()} visible, off by {error:.1%}")
+            draw_caption(ax, extent, f"{seen.sum()} visible, off by {100 * error:.1f} %")
     ax.set_title(f"{title or 'Predictions'}: {len(rows)} of {len(result.names)} crops")
     return ax
 

@@ -20,6 +20,7 @@ from mtn_core.data.pose_maps import draw_segments
 from mtn_core.data.split import Split, load_split
 from mtn_core.data.workers import num_workers_for
 from mtn_core.errors import DataError, RunFolderError, first_offenders
+from mtn_core.files import why_no_file
 from mtn_core.pose.decode import decode_heatmaps, to_maps
 from mtn_core.pose.loader import CropLoader
 from mtn_core.pose.map_store import MapStore, is_own_output, read_done, work_folder
@@ -143,7 +144,7 @@ def link_root(root: str | Path, out: str | Path, splits: Sequence[str]) -> Path:
         for row in range(len(split)):
             source = split.image_path(row)
             if not source.is_file():
-                raise DataError(f"{source} does not exist, but label_{name}.csv lists it")
+                raise DataError(f"{source} {why_no_file(source)}, but label_{name}.csv lists it")
             if not (folder / source.name).exists():
                 place_file(source, folder / source.name)
         if not label_path(out, name).exists():

@@ -152,4 +152,4 @@ def format_row(title: str, cells: Sequence[str]) -> str:
 
 
 def _percent(fraction: float) -> str:
-    return "-" if np.isnan(fraction) else f"{fraction:.2%}"
+    return "-" if np.isnan(fraction) else f"{100 * fraction:.1f} %"

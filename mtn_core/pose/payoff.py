@@ -1,17 +1,19 @@
 """Does pose pay off: MultiTaskNet with exact, with predicted and without pose, side by side."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mtn_core.config import Config, with_overrides
 from mtn_core.device import Device
 from mtn_core.engine.multitask import train
 from mtn_core.files import write_text
+from mtn_core.metrics.statistics import paired_difference
 from mtn_core.models.checkpoint import load_checkpoint
 from mtn_core.pose.result import PoseResult
 from mtn_core.predict.evaluate import compare, evaluate_into_run, open_evaluation
@@ -115,9 +117,9 @@ def compare_variants(
     return table
 
 
-def compare_at_test_time(
+def evaluate_at_test_time(
     ckpt_path: str | Path, root: str | Path, predicted_root: str | Path, device: Device
-) -> pd.DataFrame:
+) -> dict[str, RetrievalResult]:
     """One trained MultiTaskNet on exact and on predicted pose.
 
     Args:
@@ -127,18 +129,50 @@ def compare_at_test_time(
         device: From :func:`mtn_core.device.setup_device`.
 
     Returns:
-        Index ``exact pose``, ``predicted pose``; columns ``mAP, rank1, color_accuracy,
-        type_accuracy``; empty where there is no such checkpoint.
+        Results of ``exact pose`` and of ``predicted pose``; empty where there is no such
+        checkpoint.
     """
-    columns = list(COLUMNS[2:-1])
     if not Path(ckpt_path).is_file():
-        return pd.DataFrame(columns=columns)
+        return {}
     backend = MindSporeBackend.of_checkpoint(load_checkpoint(ckpt_path), device)
-    rows = {
-        name: _row(name, 0, compare(backend, open_evaluation(folder, backend.model)), 0.0)
+    return {
+        name: compare(backend, open_evaluation(folder, backend.model))
         for name, folder in ((EXACT, root), (PREDICTED, predicted_root))
     }
-    return pd.DataFrame.from_dict(rows, orient="index")[columns].astype(float)
+
+
+def tabulate(results: Mapping[str, RetrievalResult]) -> pd.DataFrame:
+    """A row per result; columns ``mAP, rank1, color_accuracy, type_accuracy``."""
+    columns = list(COLUMNS[2:-1])
+    rows = {name: _row(name, 0, result, 0.0) for name, result in results.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(COLUMNS))[columns].astype(
+        float
+    )
+
+
+def judge_pose(exact: RetrievalResult, predicted: RetrievalResult) -> str:
+    """What the difference of predicted to exact pose in the test means, in a sentence or two.
+
+    Predicted pose holds no more than the pixels that it was predicted from: where it scores higher,
+    that says something of the network or of chance, not of the pose.
+
+    Args:
+        exact: Of the test with exact pose.
+        predicted: Of the same queries with predicted pose.
+    """
+    found = paired_difference(exact.ap, predicted.ap, exact.query.pids)
+    points = f"{100 * found.estimate:+.1f} points"
+    span = f"95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    text = f"Predicted against exact pose: mAP {points}, {span}."
+    if found.low <= 0 <= found.high or np.isnan(found.low):
+        text += " The interval holds zero: no difference was measured."
+    if found.estimate > 0:
+        text += (
+            " Predicted pose is made from the pixels and knows nothing beyond them: that it scores "
+            "higher than exact pose is chance, or a network that has hardly learnt to use pose. "
+            "Train longer (recipe demo or more) before drawing a conclusion."
+        )
+    return text
 
 
 def pck_column(result: PoseResult, threshold: float = 0.1) -> dict[str, float]:

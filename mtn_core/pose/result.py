@@ -87,10 +87,10 @@ class PoseResult:
         if len(self.variants) > 1:
             lines.append("------------------")
             columns = [f"pck@{t:g}" for t in self.thresholds]
-            lines.append(format_row("Decoding, gain over plain", [c[3:] for c in columns]))
+            lines.append(format_row("Decoding, points gained", [c[3:] for c in columns]))
             base = self.variants.iloc[0]
             for name, row in self.variants.iterrows():
-                cells = [f"{row[c] - base[c]:+.2%}" for c in columns]
+                cells = [f"{100 * (row[c] - base[c]):+.1f}" for c in columns]
                 lines.append(format_row(str(name), cells))
         return "\n".join(lines)
 

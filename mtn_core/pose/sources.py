@@ -17,6 +17,7 @@ import numpy as np
 from mtn_core.data.images import read_image
 from mtn_core.data.split import load_split
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.files import why_no_file, why_no_folder
 from mtn_core.vehicle import NUM_KEYPOINTS, SEGMENT_MIN_CONFIDENCE
 
 NUM_ANNOTATION_COLUMNS = 3 + 3 * NUM_KEYPOINTS
@@ -128,7 +129,9 @@ def load_pose_annotations(csv_path: str | Path, image_folder: str | Path) -> Pos
     annotations = read_annotations(csv_path)
     folder = Path(image_folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}, the folder of the images of {csv_path}, does not exist")
+        raise DataError(
+            f"{folder}, the folder of the images of {csv_path}, {why_no_folder(folder)}"
+        )
     paths = tuple(folder / name for name in annotations.names)
     place = Path(csv_path)
     return _present(PoseSet(str(place), paths, annotations.keypoints, annotations.sizes, place))
@@ -142,7 +145,7 @@ def read_annotations(path: str | Path) -> Annotations:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"annotation file {path} does not exist")
+        raise DataError(f"annotation file {path} {why_no_file(path)}")
     names, values, problems = [], [], []
     seen: dict[str, int] = {}
     try:

@@ -9,11 +9,11 @@ import numpy as np
 from mtn_core.config import ModelConfig
 from mtn_core.data.images import read_image
 from mtn_core.data.source import open_source
-from mtn_core.data.split import find_labelled
+from mtn_core.data.split import Split, find_labelled
 from mtn_core.data.transforms import keypoint_vector, transform_image
 from mtn_core.errors import CheckpointError, DataError, MissingFileError, RunFolderError
-from mtn_core.files import sha256_of
-from mtn_core.predict.backend import Backend, embed_split, used_maps
+from mtn_core.files import sha256_of, why_no_file
+from mtn_core.predict.backend import Backend, Outputs, embed_split, used_maps
 from mtn_core.runs import RunFolder
 from mtn_core.vehicle import MAP_SIZE, NUM_KEYPOINTS, NUM_SEGMENTS
 
@@ -109,15 +109,10 @@ class CropEmbedder:
         """
         image, model = Path(image), self.backend.model
         if not image.is_file():
-            raise MissingFileError(f"image {image} does not exist")
+            raise MissingFileError(f"image {image} {why_no_file(image)}")
         labelled = find_labelled(image)
         if labelled is not None:
-            needs = {"heatmaps": model.heatmaps, "segments": model.segments}
-            try:  # a pack is proven whole before it is read, which is much for one crop
-                source = open_source(labelled, **needs, packed=False)
-            except DataError:
-                source = open_source(labelled, **needs)
-            return embed_split(self.backend, source, batch_size=1, shown=False).features[0]
+            return self.outputs_of(labelled).features[0]
         if model.keypoints or used_maps(model):
             _LOG.warning(
                 "%s has no keypoints: the network was trained with a pose and sees none here; "
@@ -125,6 +120,23 @@ class CropEmbedder:
                 image.name,
             )
         return self.backend.embed(batch_without_pose(read_image(image), model)).features[0]
+
+    def outputs_of(self, labelled: Split) -> Outputs:
+        """What the network says of labelled crops, with their keypoints and maps.
+
+        Args:
+            labelled: As :func:`mtn_core.data.split.find_labelled` finds them.
+        """
+        model = self.backend.model
+        needs = {"heatmaps": model.heatmaps, "segments": model.segments}
+        try:  # a pack is proven whole before it is read, which is much for one crop
+            source = open_source(labelled, **needs, packed=False)
+        except DataError:
+            source = open_source(labelled, **needs)
+        found = embed_split(self.backend, source, batch_size=1, shown=False)
+        heads = found.color_logits, found.type_logits
+        colors, types = (logits if logits.shape[1] else None for logits in heads)
+        return Outputs(found.features, colors, types)
 
 
 def batch_without_pose(image: np.ndarray, model: ModelConfig) -> Mapping[str, np.ndarray]:

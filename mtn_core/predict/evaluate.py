@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -228,16 +229,26 @@ def write_baselines(
         settings: How the trained network was evaluated.
 
     Returns:
-        ``{"untrained": {"mAP": ..., "rank1": ...}, "color_histogram": {...}}``, fractions.
+        ``{"untrained": {"mAP": ..., "rank1": ...}, "color_histogram": {...}}``, fractions; with
+        ``color_accuracy`` and ``type_accuracy`` where a baseline judges them.
     """
     results = {
         "untrained": compare(untrained, evaluation, settings),
         "color_histogram": compare(HistogramBackend(), evaluation),
     }
     baselines = {
-        name: {"mAP": r.mAP, "mINP": r.mINP, "rank1": float(r.cmc[0])}
+        name: {
+            "mAP": r.mAP,
+            "mINP": r.mINP,
+            **{f"rank{k}": float(r.cmc[k - 1]) for k in (1, 5, 10) if k <= len(r.cmc)},
+            **_finite(color_accuracy=r.color_accuracy, type_accuracy=r.type_accuracy),
+        }
         for name, r in results.items()
     }
     if untrained.rank == 0:
         write_json(RunFolder(out).baselines, baselines)
     return baselines
+
+
+def _finite(**numbers: float) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}

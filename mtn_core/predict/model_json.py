@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mtn_core.config import ModelConfig
 from mtn_core.errors import DataError, MissingFileError
-from mtn_core.files import sha256_of, write_text
+from mtn_core.files import sha256_of, why_no_file, write_text
 from mtn_core.vehicle import KEYPOINT_NAMES, NUM_KEYPOINTS, NUM_SEGMENTS, SEGMENT_NAMES
 
 MODEL_JSON = "model.json"
@@ -218,7 +218,7 @@ def read_spec(path: Path) -> ModelSpec:
         DataError: It is not one.
     """
     if not path.is_file():
-        raise MissingFileError(f"{path} does not exist; `mtn export` writes it")
+        raise MissingFileError(f"{path} {why_no_file(path)}; `mtn export` writes it")
     return parse_spec(path.read_bytes(), path)
 
 
@@ -232,7 +232,9 @@ def find_spec_file(model_path: Path) -> Path:
     if model_path.is_dir():
         raise DataError(f"{model_path} is a folder; give the model file in it")
     if not model_path.is_file():
-        raise MissingFileError(f"model file {model_path} does not exist; `mtn export` writes one")
+        raise MissingFileError(
+            f"model file {model_path} {why_no_file(model_path)}; `mtn export` writes one"
+        )
     path = model_path.parent / MODEL_JSON
     if not path.is_file():
         raise MissingFileError(

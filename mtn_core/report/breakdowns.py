@@ -1,11 +1,14 @@
 """Sections on where a run fails: breakdowns by group, and the verification view."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from mtn_core.metrics.breakdown import MIN_VEHICLES, has_interval
 from mtn_core.report.figures import PageFigure, make_figure
 from mtn_core.report.page import format_percent
 from mtn_core.report.parts import Part, Section
@@ -54,7 +57,11 @@ def make_breakdown_section(runs: Sequence[RunSource]) -> list[Section]:
             Part(
                 heading=heading,
                 figures=[_draw_breakdown(key, group, heading, tables, runs)],
-                tables=[_breakdown_table(first, group, heading, title)],
+                tables=[
+                    _breakdown_table(tables[run.name], group, heading, title, run.name, len(runs))
+                    for run in runs
+                    if len(tables[run.name])
+                ],
             )
         )
     for key, name, heading, order in _PAIRS:
@@ -64,8 +71,10 @@ def make_breakdown_section(runs: Sequence[RunSource]) -> list[Section]:
     if not parts:
         return []
     note = (
-        "Dots: mAP of the group; lines: 95 % interval when vehicles are drawn anew; dashed: all "
-        "queries. A group whose line misses the dashed one is worse or better for a reason."
+        "A mark is the mAP of a group of queries, the line through it the 95 % interval over its "
+        "vehicles, the dashed line the mAP of all queries. A hollow mark stands for a group of "
+        f"fewer than {MIN_VEHICLES} vehicles, which is too few for an interval. With many groups, "
+        "some intervals miss the dashed line by chance alone; the summary at the top says how many."
     )
     return [Section("breakdowns", "Where it works and where it fails", parts, note)]
 
@@ -93,19 +102,20 @@ def _draw_breakdown(
         description,
         lambda ax: breakdown.plot_breakdown(
             ax,
-            first if single else tables,
+            first if single else {run.label: tables[run.name] for run in runs},
             group,
-            overall=runs[0].result.mAP if single else {r.name: r.result.mAP for r in runs},
-            title="Queries" if single else heading,
+            overall=runs[0].result.mAP if single else {r.label: r.result.mAP for r in runs},
+            title=heading,
         ),
         size=(6.0, 1.1 + 0.26 * len(first) * (1 if single else 1.4)),
     )
 
 
-def _breakdown_table(frame: pd.DataFrame, group: str, heading: str, title: str) -> Table:
-    shown = frame.assign(
-        interval=list(zip(frame["mAP"], frame["mAP_low"], frame["mAP_high"], strict=True))
-    )
+def _breakdown_table(
+    frame: pd.DataFrame, group: str, heading: str, title: str, run_name: str, num_runs: int
+) -> Table:
+    columns = ("mAP", "mAP_low", "mAP_high", "num_vehicles")
+    shown = frame.assign(interval=list(zip(*(frame[name] for name in columns), strict=True)))
 
     def group_cell(value: object) -> Cell:
         if isinstance(value, int | float | np.integer | np.floating):
@@ -114,21 +124,28 @@ def _breakdown_table(frame: pd.DataFrame, group: str, heading: str, title: str) 
 
     return table_from_frame(
         shown,
-        heading,
+        heading if num_runs == 1 else f"{heading}, {run_name}",
         {
             group: (Column(title), group_cell),
             "num_query": (Column("Queries", number=True), number_cell),
             "num_vehicles": (Column("Vehicles", number=True), number_cell),
-            "interval": (
-                Column("mAP", number=True),
-                lambda v: percent_cell(v[0], interval=(v[1], v[2])),
-            ),
+            "interval": (Column("mAP", number=True), _map_cell),
             "rank1": (Column("Rank-1", number=True), percent_cell),
             "rank5": (Column("Rank-5", number=True), percent_cell),
         },
         tall=len(frame) > 14,
-        shows_caption=False,
+        shows_caption=num_runs > 1,
     )
+
+
+def _map_cell(value: tuple[float, float, float, int]) -> Cell:
+    """The mAP of a group with its interval, or with the reason why it has none."""
+    share, low, high, num_vehicles = value
+    if has_interval(num_vehicles):
+        return percent_cell(share, interval=(low, high))
+    return replace(
+        percent_cell(share), small="no interval"
+    )  # too few vehicles, as their column says
 
 
 def _pair_part(
@@ -136,8 +153,8 @@ def _pair_part(
 ) -> Part:
     part = Part(
         heading=heading,
-        note="mAP when the gallery holds only the images of one group. It is higher than that of "
-        "the whole gallery; compare the cells with each other. Empty: no such pair.",
+        note="The mAP when the gallery holds only the images of one group. It is higher than that "
+        "of the whole gallery: compare cells with each other only. An empty cell has no pair.",
     )
     figures = []
     for k, run in enumerate(runs):
@@ -147,7 +164,7 @@ def _pair_part(
         if min(table[f"query_{name}"].nunique(), table[f"gallery_{name}"].nunique()) < 2:
             continue
         groups = len(set(table[f"query_{name}"]) | set(table[f"gallery_{name}"]))
-        title = "mAP" if len(runs) == 1 else f"mAP, {run.name}"
+        title = "mAP" if len(runs) == 1 else f"mAP, {run.label}"
         figures.append(
             make_figure(
                 f"{key.replace('_', '-')}-{k}",
@@ -169,7 +186,7 @@ def _pair_part(
 
 def make_verification_section(runs: Sequence[RunSource]) -> list[Section]:
     """ROC, equal-error rate, thresholds and distance histograms."""
-    curves = {run.name: get_table(run, "verification_roc") for run in runs}
+    curves = {run.label: get_table(run, "verification_roc") for run in runs}
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     if not curves:
         return []
@@ -201,19 +218,24 @@ def make_verification_section(runs: Sequence[RunSource]) -> list[Section]:
         )
         caption = "Verification" if len(runs) == 1 else f"Verification, {run.name}"
         rows = [
-            [text_cell(name), _verification_cell(name, value)] for name, value in values.items()
+            [text_cell(name), _verification_cell(name, value, values.get("negative pairs", 0.0))]
+            for name, value in values.items()
         ]
         columns = [Column("Measure"), Column("Value", number=True)]
         tables.append(Table(caption, columns, rows, sortable=False))
     note = (
-        "Retrieval only orders; a system that must say yes or no needs one threshold for all "
-        "vehicles. The further the two heaps of distances overlap, the worse it can decide."
+        "Retrieval only sorts images; a system that must say yes or no needs one threshold for all "
+        "vehicles. The more the two histograms overlap, the worse it can decide."
     )
     part = Part(figures=figures, tables=tables)
     return [Section("verification", "Same vehicle, yes or no", [part], note)]
 
 
-def _verification_cell(name: str, value: float) -> Cell:
+def _verification_cell(name: str, value: float, num_negative: float) -> Cell:
+    rate = re.search(r"at false-accept rate (\S+)", name)
+    if rate and float(rate[1]) * num_negative < 1:
+        # Not one pair of different vehicles may be accepted: another test set would say otherwise.
+        return Cell("not measurable", "", small=f"{int(num_negative):,} pairs are too few")
     if "pairs" in name:
         return Cell(f"{int(value):,}", int(value))
     if "threshold" in name:

@@ -1,11 +1,13 @@
 """Puts a retrieval report together from saved run files alone."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from mtn_core.files import write_text
 from mtn_core.report.absent import describe_absent
@@ -13,7 +15,12 @@ from mtn_core.report.breakdowns import make_breakdown_section, make_verification
 from mtn_core.report.comparison import make_comparison_section
 from mtn_core.report.figures import draw_retrieval_curves, draw_training
 from mtn_core.report.headline import collect_baselines, make_headline_table
-from mtn_core.report.lists import collect_explorer, view_attention, view_selection
+from mtn_core.report.lists import (
+    collect_explorer,
+    keep_large,
+    view_attention,
+    view_selection,
+)
 from mtn_core.report.map_section import make_map_section
 from mtn_core.report.mistakes import make_mistakes_section
 from mtn_core.report.page import render_page
@@ -31,16 +38,16 @@ from mtn_core.viz.embedding_map import Method
 _LOG = logging.getLogger(__name__)
 MAX_PICTURE_BYTES = 5_000_000  # leaves room for tables and figures below 8 MB
 _LEGEND = (
-    "Green solid frame and ✓: the same vehicle. Vermilion dashed frame and ✗: another vehicle. "
-    "Grey dotted frame and –: ignored, the same vehicle at the same camera. Below each picture: "
-    "rank and distance, vehicle, camera. Where the first true match comes later than the pictures "
-    "shown, it stands behind the dots."
+    "Solid green frame and ✓: the same vehicle. Dashed vermilion frame and ✗: another vehicle. "
+    "Dotted grey frame and –: ignored, because it is the same vehicle at the same camera. Below "
+    "each picture: rank and distance, vehicle, camera. If the first true match comes later than "
+    "the pictures shown, it stands behind the dots."
 )
 _NUM_ATTENTION = 4
 _ATTENTION_NOTE = (
-    "Bright: where in the crop the identity embedding comes from (class-activation map of the "
-    "embedding, each map on its own scale). A map on the road or on another car is a reason for "
-    "a wrong list."
+    "Bright: the part of the crop that the identity embedding comes from (class-activation map; "
+    "each map has its own scale). Where it lies on the road or on another car, that explains a "
+    "wrong list."
 )
 
 
@@ -105,6 +112,7 @@ def write_report(
         *_training_section(runs),
     ]
     lists, rows_with_lists = collect_explorer(runs, rankers, store, top_k=top_k)
+    keep_large([view for section in sections for p in section.parts for view in p.lists], store)
     sections += _query_sections(runs, rows_with_lists)
     warnings = _collect_warnings(runs, store)
     for warning in warnings:
@@ -116,7 +124,7 @@ def write_report(
         title=title,
         subtitle=f"{first.result.num_query} queries against {first.result.num_gallery} gallery "
         "images",
-        scripts=("report.js",),
+        scripts=("downloads.js", "report.js"),
         summary=_summarise(title, runs),
         verdict=[*describe_run(first, subject=subject), *differences],
         headline=make_headline_table(runs),
@@ -130,6 +138,7 @@ def write_report(
         warnings=warnings,
         thumbnails=store.to_css(),
         lists=lists,
+        large=Markup(json.dumps(store.large)),  # base64 has no character that could end a script
     )
     write_text(out, page)
     return Path(out)
@@ -148,7 +157,7 @@ def _rank_list_sections(
     words = {
         "worst": ("Worst queries", num),
         "best": ("Best queries", max(1, num // 3)),
-        "random": ("Queries by chance", max(1, num // 2)),
+        "random": ("Randomly chosen queries", max(1, num // 2)),
     }
     for run, ranker in zip(runs, rankers, strict=True):
         for how, (heading, count) in words.items():
@@ -191,17 +200,17 @@ def _query_sections(runs: Sequence[RunSource], rows_with_lists: set[int]) -> lis
     if dropped.rows:
         note = (
             f"{len(dropped.rows)} queries have no true match in the gallery once images of the "
-            "query's own camera are ignored. They count in no retrieval number."
+            "query's own camera are ignored. mAP, Rank-k and mINP leave them out."
         )
         sections.append(
             Section("dropped", "Queries without a match", [Part(tables=[dropped])], note)
         )
     table = make_query_table(runs, rows_with_lists)
-    note = "Press on a query's name to see its rank list."
+    note = "Press a query's name to see its rank list. Its address (#q=...) can be kept and sent."
     if len(rows_with_lists) < runs[0].result.num_query:
         note += (
-            f" This file has the lists of the {len(rows_with_lists)} worst of "
-            f"{runs[0].result.num_query} queries, to stay small."
+            f" To stay small, this file holds the lists of the {len(rows_with_lists)} worst of "
+            f"{runs[0].result.num_query} queries."
         )
     sections.append(Section("queries", "All queries", note=note, explorer=table))
     return sections

@@ -71,7 +71,7 @@ def describe_difference(name: str, other: str, interval: Interval) -> str:
     elif interval.high < 0:
         verdict = f"{other} is worse than {name}"
     else:
-        verdict = f"{other} and {name} do not differ beyond chance"
+        verdict = f"no difference between {other} and {name} that chance does not explain"
     return f"{verdict}: mAP {points}, {span}, on the same queries."
 
 
@@ -100,9 +100,9 @@ def make_comparison_section(
                     plot_ap_scatter,
                     first=first.result.ap,
                     second=run.result.ap,
-                    names=(first.name, run.name),
+                    names=(first.label, run.label),
                 ),
-                caption=f"Better, above the line: in {run.name}. A point is a query.",
+                caption=f"Each point is a query; above the line, {run.name} is better.",
                 size=(6.0, 3.8),
             )
         ]
@@ -131,8 +131,9 @@ def _difference_table(first: RunSource, run: RunSource, differences: dict[str, I
             ]
         )
     note = (
-        "Same queries, paired: vehicles are drawn anew and the difference taken each time. Below "
-        f"each difference its 95 % interval; * it does not hold zero. Draws won: by {run.name}."
+        "Both runs are measured on the same queries. Below each difference stands its 95 % "
+        "interval (paired bootstrap over vehicles); * marks an interval without zero. Draws won: "
+        f"the share of the bootstrap's draws in which {run.name} is better."
     )
     caption = f"Differences, {run.name} minus {first.name}"
     return Table(caption, columns, rows, sortable=False, note=note)
@@ -157,8 +158,8 @@ def _changed_parts(
     order = known[np.argsort(change[known], kind="stable")]
     parts = []
     for heading, rows in (
-        (f"Queries that {run.name} loses most", [r for r in order if change[r] < 0]),
-        (f"Queries that {run.name} gains most", [r for r in order[::-1] if change[r] > 0]),
+        (f"Queries on which {run.name} loses most", [r for r in order if change[r] < 0]),
+        (f"Queries on which {run.name} gains most", [r for r in order[::-1] if change[r] > 0]),
     ):
         lists = [
             view_rank_list(ranker.rank(int(row), top_k=top_k), store, run_name=source.name)

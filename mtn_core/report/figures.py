@@ -10,12 +10,14 @@ from matplotlib.axes import Axes
 from mtn_core.metrics.breakdown import rank_hits
 from mtn_core.metrics.statistics import bootstrap_means
 from mtn_core.report.page import format_percent
+from mtn_core.report.published import list_published
 from mtn_core.report.sources import RunSource
 from mtn_core.report.svg import draw_svg
 from mtn_core.results import RetrievalResult
 from mtn_core.viz import retrieval, training
 
 _NUM_DRAWS = 500
+_PUBLISHED = " Dotted: the mAP that others have published on the same images."
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class PageFigure:
 
     svg: Markup
     caption: str
+    name: str = ""  # of the file that it is downloaded as
 
 
 def make_figure(
@@ -35,31 +38,32 @@ def make_figure(
     size: tuple[float, float] = (6.0, 3.6),
 ) -> PageFigure:
     """Draw one figure, see :func:`mtn_core.report.svg.draw_svg`."""
-    return PageFigure(draw_svg(key, description, draw, size=size), caption)
+    return PageFigure(draw_svg(key, description, draw, size=size), caption, key)
 
 
 def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
     """CMC, average precision and rank of the first match of all runs."""
-    results = {run.name: run.result for run in runs}
+    results = {run.label: run.result for run in runs}
     bands = {name: measure_cmc_band(result) for name, result in results.items()}
     ranks = "; ".join(
         f"{name}: Rank-1 {format_percent(result.cmc[0])}, mAP {format_percent(result.mAP)}"
         for name, result in results.items()
     )
+    published = {one.name: one.numbers["mAP"] for one in list_published(runs[0].result)}
     figures = [
         make_figure(
             "cmc",
             f"CMC curve. {ranks}",
             lambda ax: retrieval.plot_cmc(ax, results, bands=bands),
-            caption="Share of queries whose first true match stands at this rank or better; band: "
-            "95 % interval over vehicles.",
+            caption="Share of the queries that have a true match at this rank or before it. The "
+            "band is the 95 % interval over vehicles.",
         ),
         make_figure(
             "ap",
             f"Histogram of the average precision over the queries. {ranks}",
-            lambda ax: retrieval.plot_ap_histogram(ax, results),
+            lambda ax: retrieval.plot_ap_histogram(ax, results, references=published),
             caption="Left: queries that fail. Right: queries that are solved. The dashed line is "
-            "their mean, the mAP.",
+            "their mean, the mAP." + (_PUBLISHED if published else ""),
         ),
     ]
     if len(runs) == 1:
@@ -69,7 +73,7 @@ def draw_retrieval_curves(runs: Sequence[RunSource]) -> list[PageFigure]:
                 "first",
                 f"Bar chart of the rank of the first true match of {len(first)} queries",
                 lambda ax: retrieval.plot_first_match_histogram(ax, first),
-                caption="How far one has to look until the vehicle appears for the first time.",
+                caption="How far down the list the vehicle appears for the first time.",
             )
         )
     return figures
@@ -90,7 +94,7 @@ def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
     if not trained:
         return []
     if len(trained) > 1:
-        frames = {run.name: train for run, train in trained}
+        frames = {run.label: train for run, train in trained}
         return [
             make_figure(
                 "loss",
@@ -105,7 +109,7 @@ def draw_training(runs: Sequence[RunSource]) -> list[PageFigure]:
         make_figure(
             "loss",
             f"Loss and its parts over {len(train)} training steps",
-            lambda ax: training.plot_training_curves(ax, train, title=run.name),
+            lambda ax: training.plot_training_curves(ax, train, title=run.label),
             caption="Strong: running median. Faint: as measured.",
         )
     ]

@@ -26,6 +26,8 @@ def write_profile_index(
     notebooks: Sequence[tuple[str, Path | str | None, float | None, str]],
     report_html: str | Path | None,
     headline: Mapping[str, Any],
+    *,
+    advice: str = "",
 ) -> Path:
     """Write ``folder/index.html``: verdict, headline numbers, links to notebooks and report.
 
@@ -33,10 +35,11 @@ def write_profile_index(
         folder: Folder of one profile, such as ``reports/smoke``; made if absent.
         title: Page title.
         notebooks: ``(title, html path or None, minutes or None, status)`` in order; status is a
-            word such as ``passed``, ``failed`` or ``not run``.
+            word such as ``passed``, ``failed`` or ``not run``, or ``partly: `` and what is missing.
         report_html: The retrieval report, or None where there is none.
         headline: mAP as fractions by name: ``trained`` and any of ``untrained``,
             ``color_histogram``; a value may also be a mapping with the key ``mAP``.
+        advice: What a reader should know before the numbers; stands above them.
 
     Returns:
         The path of the index page.
@@ -52,12 +55,13 @@ def write_profile_index(
         subtitle="Workbook run: notebooks and retrieval report",
         summary=summary,
         sentences=describe_against_baselines(trained, scores),
-        scores=[("trained network", trained), *list_baselines(scores)],
+        scores=[("the trained network", trained), *list_baselines(scores)],
         notebooks=[
             (name, _relative_link(path, folder), minutes, status)
             for name, path, minutes, status in notebooks
         ],
         failed=failed,
+        advice=advice,
         report=_relative_link(report_html, folder),
     )
     write_text(folder / "index.html", page)

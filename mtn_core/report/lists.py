@@ -1,7 +1,7 @@
 """Rank lists of a page: those printed in it, and the data of the one that answers to a click."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from mtn_core.report.sources import RunSource
 from mtn_core.report.thumbnails import PLACEHOLDER_CLASS, ThumbnailStore
 from mtn_core.results.attention import AttentionMaps
 from mtn_core.results.ranking import RankEntry, Ranker, RankList, select_queries
+from mtn_core.results.track_ranking import TrackEntry, TrackRanker
 from mtn_core.vehicle import color_name, type_name
 from mtn_core.viz.crops import encode_jpeg
 from mtn_core.viz.overlay import blend_attention
@@ -37,6 +38,23 @@ def view_rank_list(
     return {"title": title, "detail": detail, "hits": hits}
 
 
+def keep_large(views: Sequence[Mapping[str, Any]], store: ThumbnailStore) -> None:
+    """Keep larger copies of the crops in printed lists, what tells most before the rest.
+
+    The query, its nearest image and its first match come first, of every list.
+    """
+    ranked = [[hit for hit in view["hits"] if not hit["gap"]] for view in views]
+    telling = [hit for hits in ranked for hit in (*hits[:1], *_telling(hits[1:]))]
+    for hit in [*telling, *(hit for hits in ranked for hit in hits)]:
+        store.add_large("query" if hit["verdict"] == "query" else "gallery", hit["name"])
+
+
+def _telling(hits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    kinds = ("wrong", "right")
+    firsts = [next((hit for hit in hits if hit["verdict"] == kind), None) for kind in kinds]
+    return [hit for hit in firsts if hit is not None]
+
+
 def _view_query(rank_list: RankList, store: ThumbnailStore) -> dict[str, Any]:
     camera = _camera_words(rank_list.camid)
     return {
@@ -45,19 +63,22 @@ def _view_query(rank_list: RankList, store: ThumbnailStore) -> dict[str, Any]:
         "thumb": _picture_class(store, "query", rank_list.name),
         "name": rank_list.name,
         "alt": ", ".join([f"query: vehicle {rank_list.pid}", *camera]),
-        "lines": ["query", f"id {rank_list.pid}", *camera],
+        "pid": rank_list.pid,
+        "lines": ["query", f"vehicle {rank_list.pid}", *camera],
         "gap": False,
     }
 
 
 def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
     rank = "no rank" if entry.rank is None else f"rank {entry.rank}"
+    place = "–" if entry.rank is None else f"#{entry.rank}"
     camera = _camera_words(entry.camid)
     return {
         "verdict": entry.verdict,
         "sign": MARKS[entry.verdict].sign,
         "thumb": _picture_class(store, "gallery", entry.name),
         "name": entry.name,
+        "pid": entry.pid,
         "alt": ", ".join(
             [
                 rank,
@@ -67,12 +88,17 @@ def _view_entry(entry: RankEntry, store: ThumbnailStore) -> dict[str, Any]:
             ]
         ),
         "lines": [
-            f"{'–' if entry.rank is None else '#' + str(entry.rank)} · {entry.distance:.2f}",
-            f"id {entry.pid}",
+            f"{place} · d {say_distance(entry.distance)}",
+            f"vehicle {entry.pid}",
             *camera,
         ],
         "gap": False,
     }
+
+
+def say_distance(distance: float) -> str:
+    """Three digits, which is what a place below a picture has room for."""
+    return f"{distance:.2f}" if abs(distance) < 10 else f"{distance:.1f}"
 
 
 def _camera_words(camid: int) -> list[str]:
@@ -95,6 +121,7 @@ def view_attention(
     for hit, (split, item) in zip(pictures, shown, strict=True):
         attention = (maps.query if split == "query" else maps.gallery).get(item.row)
         if attention is not None:
+            hit["overlaid"] = True  # the crop alone would not show what the list is about
             crop = store.crops.read(split, item.name, max_side=store.max_side)
             hit["thumb"] = store.add_picture(encode_jpeg(blend_attention(crop, attention)))
             hit["alt"] += ", with its attention map"
@@ -125,6 +152,7 @@ def collect_explorer(
     """
     worst = select_queries(runs[0].result.per_query, "worst", runs[0].result.num_query)
     unmatched = np.flatnonzero(runs[0].result.per_query["ap"].isna()).tolist()
+    by_track = [TrackRanker(ranker) for ranker in rankers]
     lists: dict[str, list[dict[str, Any]]] = {}
     gallery: dict[int, list[Any]] = {}
     for row in worst + unmatched:
@@ -141,12 +169,39 @@ def collect_explorer(
         lists[str(row)] = [
             _pack_list(one, entries) for one, entries in zip(ranked, shown, strict=True)
         ]
+        for packed, tracks in zip(lists[str(row)], by_track, strict=True):
+            if tracks.is_known:
+                packed["tracks"] = _pack_tracks(
+                    tracks.rank(row, top_k=top_k), tracks, store, gallery
+                )
         if store.has_pictures:
             lists[str(row)][0]["thumb"] = store.add("query", ranked[0].name)
     data = {"runs": [run.name for run in runs], "gallery": gallery, "lists": lists}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # Inside a script element only "<" can end it or open a comment.
     return Markup(text.replace("<", "\\u003c")), {int(row) for row in lists}
+
+
+def _pack_tracks(
+    entries: Sequence[TrackEntry],
+    tracks: TrackRanker,
+    store: ThumbnailStore,
+    gallery: dict[int, list[Any]],
+) -> list[list[Any]]:
+    """Tracks as the page's script reads them; their images join ``gallery``."""
+    images = tracks.gallery
+    for entry in entries:
+        if entry.row not in gallery:
+            name = str(images.names[entry.row])
+            # Lists of further queries are worth more than pictures of their tracks.
+            thumb = store.known("gallery", name)
+            if thumb is None and store.has_pictures and store.num_bytes < store.max_bytes / 2:
+                thumb = store.add("gallery", name)
+            camid = int(images.camids[entry.row])
+            gallery[entry.row] = [name, int(images.pids[entry.row]), camid, thumb]
+    return [
+        [e.row, round(e.distance, 3), _CODES[e.verdict], e.rank or 0, e.num_images] for e in entries
+    ]
 
 
 def _shown_entries(rank_list: RankList) -> list[RankEntry]:

@@ -40,11 +40,11 @@ def make_map_section(run: RunSource, store: ThumbnailStore, method: Method | Non
     few = len(rows) < len(gallery)
     note = (
         f"{name} of {len(rows)} {'of the ' + str(len(gallery)) + ' ' if few else ''}gallery "
-        "embeddings. What lies together looks alike to the network; distances between far groups "
-        "mean nothing. Coloured: the hardest vehicles."
+        "embeddings. Images that lie together look alike to the network; distances between far "
+        "groups mean nothing. Coloured: the hardest vehicles."
     )
     if store.has_pictures:
-        note += " Below, pictures at their places; a picture under the pointer grows."
+        note += " Below it, pictures at their places; the one under the pointer grows."
     figure = make_figure(
         "map",
         f"{name} map of {len(rows)} gallery embeddings with the hardest vehicles marked",

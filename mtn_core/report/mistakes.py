@@ -64,9 +64,9 @@ def _confusions_table(frame: pd.DataFrame, store: ThumbnailStore) -> Table:
         Column("Vehicle", number=True),
         Column("Mistaken for", number=True),
         Column("Times", number=True),
-        Column("Of queries", number=True),
-        Column("Distance", number=True),
-        Column("Query and wrong answer", sort=False),
+        Column("Of its queries", number=True),
+        Column("Distance of the nearest such pair", number=True),
+        Column("That query and wrong answer", sort=False),
     ]
     rows = []
     for row in frame.head(_MAX_ROWS).itertuples():
@@ -171,8 +171,8 @@ def _attribute_table(
         Column("True", filter=True),
         Column("Predicted", filter=True),
         Column("Images", number=True),
-        Column("Share", number=True),
-        Column("Surest mistake", number=True),
+        Column("Share of the true class", number=True),
+        Column("Confidence of the surest", number=True),
     ]
     return Table(f"Mistakes of the {word}", columns, rows, tall=len(rows) > 8)
 

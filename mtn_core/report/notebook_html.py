@@ -7,6 +7,8 @@ scripts on a network (MathJax, require.js, mermaid). Formulas are shown as their
 import base64
 import mimetypes
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,7 +16,8 @@ import nbformat
 from markupsafe import Markup
 
 from mtn_core.errors import DataError, MissingFileError, first_line
-from mtn_core.files import write_text
+from mtn_core.files import why_no_file, write_text
+from mtn_core.report.notebook_outputs import clean_outputs, fit_tables, mark_drawings
 from mtn_core.report.page import render_page
 
 # Widget views need a live kernel; their text or picture says more on paper.
@@ -36,13 +39,55 @@ _SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.IGNORECASE | re.DOTALL)
 _REMOTE = re.compile(r"""\b(?:src|poster)\s*=\s*(["'])\s*(?:https?:)?//.*?\1""", re.IGNORECASE)
 
 
-def notebook_to_html(ipynb: str | Path, html: str | Path, *, title: str | None = None) -> Path:
+@dataclass(frozen=True)
+class PageLinks:
+    """Where a page leads to, each as ``(title, address)``.
+
+    Attributes:
+        index: The page that lists the others.
+        previous: The notebook before this one.
+        next: The notebook behind it.
+        report: The retrieval report.
+    """
+
+    index: tuple[str, str] | None = None
+    previous: tuple[str, str] | None = None
+    next: tuple[str, str] | None = None
+    report: tuple[str, str] | None = None
+
+    @classmethod
+    def of_place(
+        cls, pages: Sequence[tuple[str, str]], place: int, *, report: str | None
+    ) -> "PageLinks":
+        """The links of one of several notebook pages in a folder that has an ``index.html``.
+
+        Args:
+            pages: Title and file name of each, in order.
+            place: Which of them.
+            report: File name of the report, if there is one.
+        """
+        return cls(
+            index=("All notebooks", "index.html"),
+            previous=pages[place - 1] if place > 0 else None,
+            next=pages[place + 1] if place + 1 < len(pages) else None,
+            report=("Report", report) if report else None,
+        )
+
+
+def notebook_to_html(
+    ipynb: str | Path,
+    html: str | Path,
+    *,
+    title: str | None = None,
+    links: PageLinks | None = None,
+) -> Path:
     """Convert one notebook, executed or not, to one HTML file that loads nothing from a network.
 
     Args:
         ipynb: The notebook; it is only read.
         html: File to write, whole or not at all.
         title: Page title; by default the notebook's first heading, else its file name.
+        links: Pages that this one leads to.
 
     Returns:
         ``html`` as a path.
@@ -54,13 +99,16 @@ def notebook_to_html(ipynb: str | Path, html: str | Path, *, title: str | None =
     ipynb, html = Path(ipynb), Path(html)
     notebook = read_notebook(ipynb)
     heading = _take_first_heading(notebook)
+    clean_outputs(notebook)
     _describe_pictures(notebook)
     _embed_own_pictures(notebook, ipynb.resolve().parent)
     body, highlight_css = _render_cells(notebook)
     page = render_page(
         "notebook.html.j2",
         title=title or heading or ipynb.stem,
-        subtitle=f"{ipynb.name}, converted from its executed copy",
+        subtitle=f"Executed copy of {ipynb.name}",
+        scripts=("notebook.js",),
+        links=links or PageLinks(),
         body=Markup(body),
         highlight_css=Markup(highlight_css),
         failed=_has_error(notebook),
@@ -77,7 +125,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         DataError: It is not a notebook.
     """
     if not path.is_file():
-        raise MissingFileError(f"no notebook at {path}")
+        raise MissingFileError(f"notebook {path} {why_no_file(path)}")
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
@@ -97,6 +145,7 @@ def _render_cells(notebook: nbformat.NotebookNode) -> tuple[str, str]:
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     body, _ = exporter.from_notebook_node(notebook)
     body = _REMOTE.sub('data-removed="remote address"', _SCRIPT.sub("", body))
+    body = mark_drawings(fit_tables(body))
     light = HtmlFormatter(style="default").get_style_defs(".highlight")
     dark = HtmlFormatter(style="github-dark")
     dark_css = (

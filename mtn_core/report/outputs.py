@@ -8,7 +8,7 @@ from pathlib import Path
 from mtn_core.data.layout import IMAGE_SUFFIXES
 from mtn_core.errors import RunFolderError
 from mtn_core.files import refuse_existing
-from mtn_core.runs import RunFolder
+from mtn_core.runs import run_of
 
 _HEAD_BYTES = 65536
 _GENERATOR = b'<meta name="generator" content="mtn_core'
@@ -60,11 +60,8 @@ def is_own_answer(path: Path) -> bool:
 
 
 def _what_it_is(path: Path) -> str:
-    place = path.absolute()
-    for parent in place.parents:
-        name = place.relative_to(parent).parts[0]
-        if RunFolder(parent).config.is_file() and RunFolder.knows(name):
-            return "a file of a run"
+    if run_of(path):
+        return "a file of a run"
     if path.suffix.lower() in _MODEL_SUFFIXES:
         return "a model"
     if re.fullmatch(r"label_\w+\.csv", path.name):

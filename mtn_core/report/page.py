@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mtn_core import __version__
 
@@ -25,6 +25,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = format_percent
+    environment.filters["with_code"] = mark_code
     environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
     return environment
 
@@ -34,6 +35,16 @@ def format_percent(fraction: float | None, digits: int = 1) -> str:
     if fraction is None or math.isnan(fraction):
         return "–"
     return f"{100 * fraction:.{digits}f} %"
+
+
+def mark_code(text: str) -> Markup:
+    """A sentence with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one of them has no partner
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts)
+    )
 
 
 def read_template_text(name: str) -> Markup:
@@ -73,6 +84,7 @@ def render_page(
             nonce=secrets.token_hex(8),
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             css=read_template_text("page.css"),
+            head_js=read_template_text("head.js"),
             js=Markup("\n").join(map(read_template_text, ("page.js", *scripts))),
             **context,
         )

@@ -22,7 +22,7 @@ def describe_provenance(run: RunSource) -> list[tuple[str, str]]:
             ("Run", run.folder.name),
             ("Query embeddings", _text(provenance.get("query_file"))),
             ("Gallery embeddings", _text(provenance.get("gallery_file"))),
-            ("Width", f"{provenance.get('width', '?')} numbers an image"),
+            ("Width", f"{provenance.get('width', '?')} numbers per image"),
             ("Distance", _text(protocol.get("metric"))),
             ("Query labels", shorten_hash(protocol.get("query_sha256"))),
             ("Gallery labels", shorten_hash(protocol.get("gallery_sha256"))),

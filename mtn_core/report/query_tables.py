@@ -37,9 +37,9 @@ def make_query_table(runs: Sequence[RunSource], rows_with_lists: set[int]) -> Ta
     columns += [Column("Type", filter=True)] if types else []
     columns += [Column(f"AP {run.name}" if len(runs) > 1 else "AP", number=True) for run in runs]
     columns += [Column("Difference", number=True)] if len(runs) > 1 else []
-    columns += [Column("First match at rank", number=True), Column("Matches", number=True)]
-    columns += [Column("Nearest is")]
-    columns += [Column("Predicted colour, type")] if predictions else []
+    columns += [Column("First match", number=True), Column("Matches", number=True)]
+    columns += [Column("Nearest")]
+    columns += [Column("Predicted")] if predictions else []
     aps = [run.result.per_query["ap"].to_numpy() for run in runs]
     order = np.lexsort((-frame["first_match_rank"].to_numpy(), np.nan_to_num(aps[0], nan=2.0)))
     records = frame.to_dict("records")
@@ -89,7 +89,7 @@ def _describe_nearest(record: dict) -> str:
     pid = record["top1_pid"]
     if pid is None or pd.isna(pid) or pid == -1:
         return "–"
-    return "✓ the same vehicle" if pid == record["pid"] else f"✗ vehicle {int(pid)}"
+    return "✓ same vehicle" if pid == record["pid"] else f"✗ vehicle {int(pid)}"
 
 
 def _describe_prediction(record: dict) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mtn_core.runs import RunFolder
 from mtn_core.viz.crops import CropSource, ImageFolders
 
 _LOG = logging.getLogger(__name__)
+_MAX_LABEL, _KEPT = 22, 10  # characters of a name in a drawing, and of each of its ends
 FOREIGN = "embeddings"  # provenance's `source` of a run that was made from another program's files
 
 
@@ -31,7 +32,9 @@ class RunSource:
         environment: ``environment.json``; likewise.
         train: Rows of ``train.csv``, or None.
         validation: Rows of ``validation.csv``, or None.
+        label: The name as drawings show it: short, unique among the runs of the report.
         baselines: mAP as fractions by baseline name.
+        baseline_numbers: All fractions of each baseline by their names in ``baselines.json``.
         warnings: What could not be read, for the page.
         notes: What a reader must know about where the numbers come from, for the page.
     """
@@ -45,6 +48,8 @@ class RunSource:
     train: pd.DataFrame | None
     validation: pd.DataFrame | None
     baselines: dict[str, float]
+    label: str = ""
+    baseline_numbers: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -83,8 +88,10 @@ def load_runs(
         raise ConfigError(f"run folder given more than once: {', '.join(sorted(twice))}")
     names = name_runs(folders)
     runs = [
-        load_run(folder, name=name, root=root, images=images, baselines=baselines)
-        for folder, name in zip(folders, names, strict=True)
+        replace(
+            load_run(folder, name=name, root=root, images=images, baselines=baselines), label=label
+        )
+        for folder, name, label in zip(folders, names, shorten_names(names), strict=True)
     ]
     check_runs_comparable(runs)
     return runs
@@ -99,6 +106,17 @@ def name_runs(folders: Sequence[Path]) -> list[str]:
         depth += 1
         names = ["/".join(part[-depth:]) for part in parts]
     return names
+
+
+def shorten_names(names: Sequence[str]) -> list[str]:
+    """Names that a drawing has room for; long ones lose their middle and stay apart."""
+    short = [
+        name if len(name) <= _MAX_LABEL else f"{name[:_KEPT]}…{name[-_KEPT:]}" for name in names
+    ]
+    return [
+        f"{k + 1} {label[: _MAX_LABEL - 3]}" if short.count(label) > 1 else label
+        for k, label in enumerate(short)
+    ]
 
 
 def check_runs_comparable(runs: Sequence[RunSource]) -> None:
@@ -145,8 +163,10 @@ def load_run(
     if len(scores) < len(baselines):
         without = first_offenders(sorted(set(map(str, baselines)) - scores.keys()))
         warnings.append(f"{run.baselines}: no mAP from 0 to 1 of {without}; it is left out")
+    name = name or run.path.resolve().name
     return RunSource(
-        name=name or run.path.resolve().name,
+        name=name,
+        label=shorten_names([name])[0],
         folder=run.path,
         result=result,
         crops=_find_crops(run, config, root, images),
@@ -155,6 +175,7 @@ def load_run(
         train=_read_log(run.read_train_log, warnings),
         validation=_read_log(run.read_validation_log, warnings),
         baselines=scores,
+        baseline_numbers={str(n): read_fractions(v) for n, v in baselines.items()},
         warnings=warnings,
         notes=_texts(result.provenance.get("notes")),
     )
@@ -206,12 +227,18 @@ def _require_analysis(result: RetrievalResult, folder: Path) -> None:
 
 def read_baselines(baselines: Mapping[str, Any]) -> dict[str, float]:
     """Scores (mAP) by name, from ``{"untrained": {"mAP": 0.05}}`` or ``{"untrained": 0.05}``."""
-    scores = {}
-    for name, value in baselines.items():
-        score = value.get("mAP") if isinstance(value, Mapping) else value
-        if isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1:
-            scores[str(name)] = float(score)
-    return scores
+    found = {str(name): read_fractions(value) for name, value in baselines.items()}
+    return {name: numbers["mAP"] for name, numbers in found.items() if "mAP" in numbers}
+
+
+def read_fractions(value: Any) -> dict[str, float]:
+    """The fractions of one baseline by name; a bare number is its mAP."""
+    numbers = value if isinstance(value, Mapping) else {"mAP": value}
+    return {
+        str(name): float(number)
+        for name, number in numbers.items()
+        if isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1
+    }
 
 
 def _read(

@@ -33,6 +33,9 @@ _INK_SETTINGS = {
     "savefig.facecolor": "none",
     "savefig.bbox": "standard",  # the layout already fits; measuring again costs a second drawing
 }
+# A tag with a coordinate that is finer than any screen; what stands between tags is text.
+_LONG_NUMBER_TAG = re.compile(r"<[^<>]*\d\.\d{3}[^<>]*>")
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e[-+]?\d+)?")
 
 
 @contextmanager
@@ -80,8 +83,7 @@ def to_svg(figure: Figure, key: str, description: str) -> Markup:
     used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", svg))
     svg = re.sub(r'\sid="([^"]*)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r"(url\(#|href=\"#)([\w-]+)", rf"\g<1>{key}-\g<2>", svg)
-    # A hundredth of a point is finer than any screen.
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = _LONG_NUMBER_TAG.sub(_round_numbers, svg)
     svg = re.sub(r'<path[^>]*style="fill: none"/>', "", svg)  # what is not drawn
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("<g/>", "").replace("> <", "><")
     svg = svg.replace("font-family: 'DejaVu Sans'; ", "")  # page.css says it for all
@@ -89,3 +91,8 @@ def to_svg(figure: Figure, key: str, description: str) -> Markup:
         svg = svg.replace("<g></g>", "")
     head = f'<svg role="img" aria-label="{escape(description)}"'
     return Markup(head + svg[len("<svg") :])
+
+
+def _round_numbers(tag: re.Match[str]) -> str:
+    """A tag with its numbers rounded to a hundredth of a point."""
+    return _LONG_NUMBER.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), tag[0])

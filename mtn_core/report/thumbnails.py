@@ -8,6 +8,7 @@ from markupsafe import Markup
 from mtn_core.viz.crops import CropSource, draw_placeholder, encode_jpeg
 
 PLACEHOLDER_CLASS = "t0"
+_LARGE_SIDE = 400  # pixels; most crops of traffic cameras are smaller
 
 
 class ThumbnailStore:
@@ -18,9 +19,12 @@ class ThumbnailStore:
         max_bytes: Size that all pictures may have in the page; later ones are refused.
         max_side: Longer side in pixels.
         quality: JPEG quality.
+        max_large_bytes: Size that the larger copies of :meth:`add_large` may have; they never take
+            more than the small pictures do.
 
     Attributes:
         num_bytes: Size in the page so far.
+        large: Larger copies as base64, by CSS class.
         has_pictures: Whether anybody knows where crops lie; otherwise pages show names.
     """
 
@@ -31,12 +35,16 @@ class ThumbnailStore:
         max_bytes: int = 5_500_000,
         max_side: int = 112,
         quality: int = 70,
+        max_large_bytes: int = 1_000_000,
     ):
         self.crops = crops
         self.max_bytes = max_bytes
         self.max_side = max_side
         self.quality = quality
         self.num_bytes = 0
+        self.large: dict[str, str] = {}
+        self.max_large_bytes = max_large_bytes
+        self._num_large_bytes = 0
         self.has_pictures = bool(crops.roots)
         self._class_of: dict[tuple[str, str], str] = {}
         self._class_of_content: dict[str, str] = {}
@@ -59,6 +67,22 @@ class ThumbnailStore:
                 return None
             self._class_of[key] = known or self._add(crop)
         return self._class_of[key]
+
+    def known(self, split: str, name: str) -> str | None:
+        """The CSS class of a crop that was added before; None for any other."""
+        return self._class_of.get((split, name))
+
+    def add_large(self, split: str, name: str) -> None:
+        """Keep a larger copy of a crop that was added before, while there is room for it."""
+        key = self.known(split, name)
+        room = min(self.max_large_bytes, self.num_bytes) - self._num_large_bytes
+        if key is None or key == PLACEHOLDER_CLASS or key in self.large or room <= 0:
+            return
+        jpeg = self.crops.read_jpeg(split, name, max_side=_LARGE_SIDE, quality=self.quality)
+        data = base64.b64encode(jpeg).decode("ascii")
+        if len(data) <= room:
+            self.large[key] = data
+            self._num_large_bytes += len(data)
 
     def add_picture(self, jpeg: bytes) -> str:
         """The CSS class of a picture that is no crop of the data set, whatever the budget."""

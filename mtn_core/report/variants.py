@@ -29,9 +29,10 @@ def make_variants_section(runs: Sequence[RunSource]) -> list[Section]:
     if not tables:
         return []
     note = (
-        "The result of a run is the plain figure. The variants use the same embeddings but more "
-        "than one query and one gallery image at a time: the whole gallery, its cameras, or its "
-        "tracks. Image-to-track figures are of another protocol and do not compare with the rest."
+        "The result of a run is the plain figure. The variants use the same embeddings, but more "
+        "than one query and one gallery image at a time: they need the whole gallery, its cameras "
+        "or its tracks. Image-to-track figures follow another protocol and cannot be compared with "
+        "the others."
     )
     return [Section("variants", "Re-ranking and other variants", [Part(tables=tables)], note)]
 

@@ -1,11 +1,12 @@
 """The sentences at the top of a report: what the numbers say, in words, and nothing beyond them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
+from mtn_core.metrics.breakdown import has_interval
 from mtn_core.report.page import format_percent
 from mtn_core.report.sources import RunSource
 from mtn_core.results import RetrievalResult
@@ -29,11 +30,19 @@ _MIN_QUERIES = 5  # a group with fewer says nothing
 def list_baselines(scores: Mapping[str, float | None]) -> list[tuple[str, float]]:
     """``(readable name, mAP)`` of the baselines that have a number, in a fixed order."""
     present = {name: score for name, score in scores.items() if score is not None}
-    known = [name for name in BASELINE_NAMES if name in present]
-    others = [name for name in present if name not in BASELINE_NAMES]
-    return [
-        (BASELINE_NAMES.get(name, name.replace("_", " ")), present[name]) for name in known + others
-    ]
+    return [(name_baseline(name), present[name]) for name in sort_baselines(present)]
+
+
+def sort_baselines(names: Iterable[str]) -> list[str]:
+    """The names in a fixed order, known ones first."""
+    names = list(names)
+    known = [name for name in BASELINE_NAMES if name in names]
+    return known + [name for name in names if name not in BASELINE_NAMES]
+
+
+def name_baseline(name: str) -> str:
+    """How a reader knows a baseline of ``baselines.json``."""
+    return BASELINE_NAMES.get(name, name.replace("_", " "))
 
 
 def describe_against_baselines(
@@ -74,7 +83,7 @@ def describe_against_baselines(
     if comparisons:
         sentences.append("That is " + " and ".join(comparisons) + ".")
     if any(score >= trained for _, score in list_baselines(baselines)):
-        sentences.append("It does not beat every baseline: what was learnt is not yet useful.")
+        sentences.append("It does not beat every baseline: what it has learnt is of no use yet.")
     return sentences
 
 
@@ -90,12 +99,12 @@ def describe_run(run: RunSource, *, subject: str = "The network") -> list[str]:
     if result.num_query_unknown_camera:
         sentences.append(
             f"{result.num_query_unknown_camera} of {result.num_query} queries have no known "
-            "camera; for them every gallery image of the vehicle counts, from whatever camera."
+            "camera; for them, images of the vehicle from all cameras count as matches."
         )
     if result.num_query_without_match:
         sentences.append(
             f"{result.num_query_without_match} of {result.num_query} queries have no match in the "
-            "gallery and count in no retrieval number."
+            "gallery; mAP, Rank-k and mINP leave them out."
         )
     return sentences
 
@@ -115,8 +124,10 @@ def describe_curve(result: RetrievalResult) -> list[str]:
         return []
     last = min(10, len(result.cmc))
     return [
-        f"The first image of the list is right for {format_percent(result.cmc[0])} of the queries; "
-        f"among the first {last} a right one appears for {format_percent(result.cmc[last - 1])}."
+        f"Rank-1 is {format_percent(result.cmc[0])} and Rank-{last} "
+        f"{format_percent(result.cmc[last - 1])}: "
+        "the share of queries with a right image in first place, and among the first "
+        f"{last}."
     ]
 
 
@@ -141,7 +152,9 @@ def describe_weakest_groups(result: RetrievalResult, *, limit: int = 2) -> list[
         table = result.tables.get(key, pd.DataFrame())
         if len(table) < 2:
             continue
-        large = table[table["num_query"] >= _MIN_QUERIES]
+        large = table[
+            (table["num_query"] >= _MIN_QUERIES) & table["num_vehicles"].map(has_interval)
+        ]
         num_groups += len(large)
         for row in large[large["mAP_high"] < result.mAP].to_dict("records"):
             name = words.format(row[column])
@@ -152,8 +165,8 @@ def describe_weakest_groups(result: RetrievalResult, *, limit: int = 2) -> list[
     by_chance = max(1, round(num_groups * _CHANCE_BELOW))
     return [
         f"Weaker than the whole: {' and '.join(text for _, text in sorted(weak)[:limit])}. "
-        f"{len(weak)} of {num_groups} groups have their interval below the mAP; about {by_chance} "
-        "would by chance."
+        f"The interval of {len(weak)} of {num_groups} groups lies below the mAP; about {by_chance} "
+        "would do so by chance alone."
     ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.errors import DataError, MissingFileError, first_line, first_offenders
+from mtn_core.files import why_no_file
 
 # What this package calls an array, and the names that files have for it.
 FIELDS = {
@@ -32,10 +33,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         MissingFileError: No such file.
         DataError: Not such a file, or it holds pickled objects.
     """
-    if not path.exists():
-        raise MissingFileError(f"{path} does not exist")
     if path.is_dir():
         raise DataError(f"{path} is a folder; expected an .npz or .npy file of embeddings")
+    if not path.is_file():
+        raise MissingFileError(f"{path} {why_no_file(path)}")
     name = None
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -71,8 +72,8 @@ def read_labels(path: Path) -> dict[str, np.ndarray | None]:
         MissingFileError: No such file.
         DataError: Not such a table.
     """
-    if not path.exists():
-        raise MissingFileError(f"{path} does not exist")
+    if not path.is_file():
+        raise MissingFileError(f"{path} {why_no_file(path)}")
     try:
         with open(path, encoding="utf-8-sig") as file:
             head = file.readline()

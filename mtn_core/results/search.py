@@ -1,24 +1,22 @@
 """Where was this vehicle seen: a new crop against the gallery of a run.
 
-Exact up to 100,000 gallery images, and beyond where faiss is not installed; else through a faiss
-index that is kept beside the embeddings, looks into the nearest eighth of its cells, and so may
-miss a far answer. NumPy and pandas only.
+Exact up to 100,000 gallery images, where filters leave out more than half of them, and where faiss
+is not installed; else through a faiss index that is kept beside the embeddings, looks into the
+nearest eighth of its cells, and so may miss an answer: how many it finds is measured on a sample
+when it is built. NumPy and pandas only.
 """
 
-import json
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from mtn_core.errors import DataError, MissingFileError, RunFolderError
-from mtn_core.files import atomic_path, sha256_of, write_json
+from mtn_core.errors import DataError, MissingFileError, MissingPackageError, RunFolderError
+from mtn_core.files import why_no_file
+from mtn_core.metrics.attributes import predict_ids, softmax
 from mtn_core.metrics.covisible import (
     ALL_METRICS,
     COVISIBLE,
@@ -28,88 +26,46 @@ from mtn_core.metrics.covisible import (
 )
 from mtn_core.metrics.distance import METRICS, check_finite, check_pair
 from mtn_core.metrics.ranking import smallest
+from mtn_core.results.answer import Asked, SearchResult, make_hits
 from mtn_core.results.embeddings import load_arrays
 from mtn_core.results.proof import check_hash
 from mtn_core.results.retrieval import read_saved
+from mtn_core.results.search_index import SearchIndex, open_index
+from mtn_core.results.threshold import Threshold
 from mtn_core.runs import RunFolder
-from mtn_core.vehicle import color_name, type_name
+from mtn_core.vehicle import UNKNOWN, color_name, type_name
 
 FAISS_FROM = 100_000  # gallery images; below, exact search is quicker than reading an index
-_PROBED_SHARE = 1 / 8
 _LABELS = ("names", "pids", "camids", "color_ids", "type_ids")
-_LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class SearchResult:
-    """The gallery images nearest to a crop.
-
-    Attributes:
-        image: What was searched for.
-        run: The run folder.
-        metric: ``euclidean`` or ``cosine``.
-        exact: Whether all gallery images were compared.
-        num_gallery: Images searched.
-        hits: A row per answer, nearest first: rank, name, pid, camid (0 unknown), color, type (true
-            labels, ``unknown`` where not known), distance, row (in the gallery).
-    """
-
-    image: str
-    run: str
-    metric: str
-    exact: bool
-    num_gallery: int
-    hits: pd.DataFrame
-
-    @property
-    def sightings(self) -> pd.DataFrame:
-        """The hits by vehicle and camera, nearest first: pid, camid, num_images, distance, name."""
-        groups = self.hits.groupby(["pid", "camid"], sort=False)
-        table = groups.agg(
-            num_images=("name", "size"), distance=("distance", "first"), name=("name", "first")
-        )
-        return table.reset_index()
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Plain values: image, run, metric, exact, num_gallery and a list of hits."""
-        return {
-            "image": self.image,
-            "run": self.run,
-            "metric": self.metric,
-            "exact": self.exact,
-            "num_gallery": self.num_gallery,
-            "hits": json.loads(self.hits.drop(columns="row").to_json(orient="records")),
-        }
-
-    def format_table(self) -> str:
-        """A table for a terminal, with a line on what was searched."""
-        columns = ["rank", "distance", "pid", "camid", "color", "type", "name"]
-        table = self.hits[columns].to_string(index=False, float_format="{:.4f}".format)
-        how = "all compared" if self.exact else "nearest cells of a faiss index compared"
-        return (
-            f"{table}\n{self.image} against {self.num_gallery} gallery images of {self.run} "
-            f"({self.metric} distance, {how})"
-        )
+_LOGITS = ("color_logits", "type_logits")
 
 
 def search(
-    run_dir: str | Path,
+    run_dir: "str | Path | Gallery",
     image: str | Path | None = None,
     *,
     embedding: np.ndarray | None = None,
     embed: Callable[[Path], np.ndarray] | None = None,
     top: int = 20,
     metric: str | None = None,
+    asked: Asked | None = None,
+    rows: np.ndarray | None = None,
+    left_out: Sequence[str] = (),
+    threshold: Threshold | None = None,
 ) -> SearchResult:
     """Find the gallery images of a run that are nearest to a crop.
 
     Args:
-        run_dir: Run folder with gallery embeddings.
+        run_dir: Run folder with gallery embeddings, or its gallery that is open.
         image: The crop, embedded by ``embed``; with ``embedding``, only a name for the answer.
         embedding: ``(D,)`` or ``(1, D)``, made by the network of the run.
         embed: Turns an image file into such an embedding.
         top: Answers wanted; no more than there are gallery images.
         metric: By default the one that the run was evaluated with.
+        asked: What is known of the crop, for the answer.
+        rows: ``(N,) bool`` gallery images to compare with; all by default.
+        left_out: What ``rows`` leaves out, for the answer.
+        threshold: Cuts the answers into likely ones and others.
 
     Raises:
         RunFolderError: The run has no gallery embeddings.
@@ -118,35 +74,32 @@ def search(
     """
     if top < 1:
         raise DataError(f"`top` must be at least 1; got {top}")
-    gallery = Gallery.open(run_dir, metric)
+    gallery = run_dir if isinstance(run_dir, Gallery) else Gallery.open(run_dir, metric)
     if embedding is None:
         if image is None or embed is None:
             raise DataError("give either `embedding`, or `image` with `embed` to embed it")
         if not Path(image).is_file():
-            raise MissingFileError(f"image {image} does not exist")
+            raise MissingFileError(f"image {image} {why_no_file(Path(image))}")
         embedding = embed(Path(image))
     embedding = np.atleast_2d(np.asarray(embedding, np.float32))
-    rows, distances = gallery.nearest(embedding, min(top, len(gallery)))
-    labels = gallery.labels
-    hits = pd.DataFrame(
-        {
-            "rank": np.arange(1, len(rows) + 1),
-            "name": labels["names"][rows].tolist(),
-            "pid": labels["pids"][rows],
-            "camid": labels["camids"][rows],
-            "color": [color_name(i) for i in labels["color_ids"][rows].tolist()],
-            "type": [type_name(i) for i in labels["type_ids"][rows].tolist()],
-            "distance": distances,
-            "row": rows,
-        }
-    )
+    count = len(gallery) if rows is None else int(np.count_nonzero(rows))
+    index = gallery.index_for(rows)
+    if count:
+        found, distances = gallery.nearest(embedding, min(top, count), rows)
+    else:
+        found, distances = np.zeros(0, np.int64), np.zeros(0)
+    pairs = zip(found.tolist(), distances.tolist(), strict=True)
     return SearchResult(
-        image="embedding" if image is None else str(image),
-        run=str(run_dir),
+        asked=asked or Asked(() if image is None else (str(image),)),
+        run=str(gallery.run.path),
         metric=gallery.metric,
-        exact=not gallery.use_faiss,
+        exact=not index,
         num_gallery=len(gallery),
-        hits=hits,
+        num_compared=count,
+        threshold=threshold,
+        hits=make_hits([gallery.describe(row, distance) for row, distance in pairs], threshold),
+        left_out=tuple(left_out),
+        recall=gallery.recall if index else None,
     )
 
 
@@ -156,10 +109,16 @@ class Gallery:
     Args:
         run: A run with embeddings.
         metric: ``euclidean``, ``cosine`` or ``covisible``.
+        approximate: Whether an index is asked; by default only of more than ``FAISS_FROM`` images.
         drops_parts: The embeddings have parts, and ``metric`` compares their global vectors.
+
+    Attributes:
+        labels: ``names``, ``pids``, ``camids``, ``color_ids``, ``type_ids``, ``(N,)`` each.
     """
 
-    def __init__(self, run: RunFolder, metric: str, drops_parts: bool = False):
+    def __init__(
+        self, run: RunFolder, metric: str, approximate: bool = False, drops_parts: bool = False
+    ):
         if metric not in ALL_METRICS:
             raise DataError(f"`metric` must be one of {', '.join(ALL_METRICS)}; got {metric!r}")
         self.run, self.metric, self.drops_parts = run, metric, drops_parts
@@ -170,12 +129,24 @@ class Gallery:
                 f"{run.gallery_embeddings} is not usable: expected one value an image; got the "
                 f"shapes {shapes}; evaluate again"
             )
-        # No index of faiss compares by what two images have in common.
+        if approximate and metric == COVISIBLE:
+            raise DataError(
+                "an index cannot compare by what two images have in common; leave --approximate "
+                "out, or compare the global vectors with --metric cosine"
+            )
+        has_faiss = find_spec("faiss") is not None
+        if approximate and not has_faiss:
+            raise MissingPackageError(
+                "an approximate search needs the package faiss, which is not installed: "
+                "pip install 'mtn_core[search]'; without --approximate all images are compared"
+            )
         large = len(self) > FAISS_FROM and metric != COVISIBLE
-        self.use_faiss = large and find_spec("faiss") is not None
+        self.use_faiss = has_faiss and (approximate or large)
 
     @classmethod
-    def open(cls, run_dir: str | Path, metric: str | None = None) -> "Gallery":
+    def open(
+        cls, run_dir: str | Path, metric: str | None = None, *, approximate: bool = False
+    ) -> "Gallery":
         """The gallery of a run folder, by default with the metric of its evaluation.
 
         Raises:
@@ -192,7 +163,7 @@ class Gallery:
             check_hash(run, run.gallery_embeddings, saved.sha256)
         own = saved.protocol.metric if saved else METRICS[0]
         metric = metric or own
-        gallery = cls(run, metric, own == COVISIBLE != metric)
+        gallery = cls(run, metric, approximate, own == COVISIBLE != metric)
         if not gallery.use_faiss:
             gallery.features  # noqa: B018 - before a network is loaded for a gallery that is broken
         return gallery
@@ -200,18 +171,72 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.labels["names"])
 
-    def nearest(self, embedding: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+    def attribute(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """What the gallery says of ``color`` or ``type``: labels, else predictions.
+
+        Returns:
+            ``(N,)`` names, ``unknown`` where neither is there, and ``(N,) float32`` confidences of
+            predictions, nan for labels.
+        """
+        name_of = color_name if kind == "color" else type_name
+        ids = self.labels[f"{kind}_ids"]
+        probabilities = self._probabilities(kind)
+        known = ids >= 1
+        if probabilities is None:
+            confidences = np.full(len(self), np.nan, np.float32)
+        else:
+            ids = np.where(known, ids, probabilities.argmax(axis=1) + 1)
+            confidences = np.where(known, np.nan, probabilities.max(axis=1)).astype(np.float32)
+        return np.array([name_of(i) for i in ids.tolist()]), confidences
+
+    def describe(self, row: int, distance: float) -> dict[str, Any]:
+        """A hit, as :func:`mtn_core.results.answer.make_hits` takes it."""
+        labels, camid = self.labels, int(self.labels["camids"][row])
+        hit: dict[str, Any] = {
+            "distance": distance,
+            "camera": str(camid) if camid else "",
+            "time": None,
+            "track": None,
+            "vehicle": str(labels["pids"][row]),
+            "name": str(labels["names"][row]),
+            "pid": int(labels["pids"][row]),
+            "camid": camid,
+            "row": row,
+        }
+        for kind, (names, confidences) in self._attributes.items():
+            hit[kind], hit[f"{kind}_confidence"] = str(names[row]), float(confidences[row])
+        return hit
+
+    def index_for(self, rows: np.ndarray | None) -> bool:
+        """Whether an index answers, where only some rows are compared."""
+        return self.use_faiss and (rows is None or rows.mean() >= 0.5)
+
+    def nearest(
+        self, embedding: np.ndarray, top: int, rows: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """``(top,)`` gallery rows and float64 distances of a ``(1, D)`` embedding, nearest first.
+
+        Args:
+            embedding: The query.
+            top: From 1 to the number of rows; an index may give fewer.
+            rows: ``(N,) bool`` those to compare with; all by default.
 
         Raises:
             DataError: Another width than the gallery's, or not finite.
         """
-        if self.use_faiss:
-            return self._nearest_by_faiss(embedding, top)
-        pair = check_pair(fit_width(embedding, self.features.shape[1]), self.features)
+        if self.index_for(rows):
+            return self._nearest_by_faiss(embedding, top, rows)
+        chosen = np.arange(len(self)) if rows is None else np.flatnonzero(rows)
+        features = self.features if rows is None else self.features[chosen]
+        pair = check_pair(fit_width(embedding, features.shape[1]), features)
         distances = create_distances(*pair, self.metric)
-        rows, keys = smallest(distances.keys(0, 1), top)
-        return rows[0], distances.to_distance(keys[0])
+        found, keys = smallest(distances.keys(0, 1), top)
+        return chosen[found[0]], distances.to_distance(keys[0])
+
+    @property
+    def recall(self) -> float:
+        """Share of the exact answers that the index finds, measured on a sample."""
+        return self._index.recall
 
     @cached_property
     def features(self) -> np.ndarray:
@@ -226,52 +251,34 @@ class Gallery:
         check_finite(f"features of {path}", features)
         return global_part(features) if self.drops_parts else features
 
-    def _nearest_by_faiss(self, embedding: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        index = self._faiss_index()
-        embedding = fit_width(embedding, index.d)
-        embedding, _ = check_pair(embedding, np.zeros((1, index.d), np.float32))
-        if self.metric == "cosine":
-            embedding = _normalised(embedding)
-        index.nprobe = max(1, int(index.nlist * _PROBED_SHARE))
-        scores, rows = index.search(np.ascontiguousarray(embedding), top)
-        found = rows[0] >= 0
-        scores, rows = scores[0][found].astype(np.float64), rows[0][found]
-        if self.metric == "cosine":
-            return rows, np.maximum(1 - scores, 0)
-        return rows, np.sqrt(np.maximum(scores, 0))
+    @cached_property
+    def _attributes(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {kind: self.attribute(kind) for kind in ("color", "type")}
 
-    def _faiss_index(self):
-        """Read the index, or build and keep it; one of other embeddings is not used."""
-        import faiss
+    def _probabilities(self, kind: str) -> np.ndarray | None:
+        """``(N, classes)``; None of a network without such a head."""
+        logits = self._logits[f"{kind}_logits"]
+        if logits.ndim != 2 or len(logits) != len(self):
+            raise DataError(
+                f"{self.run.gallery_embeddings} is not usable: {len(self)} images, but "
+                f"{kind}_logits of shape {logits.shape}; evaluate again"
+            )
+        return softmax(logits) if predict_ids(logits)[0] != UNKNOWN else None
 
-        embeddings = sha256_of(self.run.gallery_embeddings)
-        key = {"embeddings_sha256": embeddings, "metric": self.metric}
-        if self.drops_parts:
-            key["part"] = "global"
-        try:
-            if self.run.read_json(self.run.search_index_key) == key:
-                return faiss.read_index(str(self.run.search_index))
-        except (RunFolderError, RuntimeError):
-            pass  # no index yet, or a broken one: build it
-        features = self.features
-        _LOG.info("building the search index of %d images, once", len(features))
-        cosine = self.metric == "cosine"
-        features = _normalised(features) if cosine else features
-        width = features.shape[1]
-        num_cells = max(1, int(4 * np.sqrt(len(features))))
-        cells = faiss.IndexFlatIP(width) if cosine else faiss.IndexFlatL2(width)
-        kind = faiss.METRIC_INNER_PRODUCT if cosine else faiss.METRIC_L2
-        index = faiss.IndexIVFFlat(cells, width, num_cells, kind)
-        sample = np.random.default_rng(0).permutation(len(features))[: 40 * num_cells]
-        index.train(np.ascontiguousarray(features[np.sort(sample)]))
-        index.add(features)
-        self.run.search_index_key.unlink(missing_ok=True)
-        with atomic_path(self.run.search_index) as temporary:
-            faiss.write_index(index, str(temporary))
-        write_json(self.run.search_index_key, key)
-        return index
+    @cached_property
+    def _logits(self) -> dict[str, np.ndarray]:
+        return load_arrays(self.run.gallery_embeddings, _LOGITS)
 
+    def _nearest_by_faiss(
+        self, embedding: np.ndarray, top: int, rows: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        embedding = fit_width(embedding, self._index.width)
+        embedding, _ = check_pair(embedding, np.zeros((1, self._index.width), np.float32))
+        found, distances = self._index.nearest(embedding, top, rows)
+        kept = found[0] >= 0
+        return found[0][kept], distances[0][kept]
 
-def _normalised(features: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.divide(features, length, out=np.zeros_like(features), where=length > 0)
+    @cached_property
+    def _index(self) -> SearchIndex:
+        part = {"part": "global"} if self.drops_parts else {}
+        return open_index(self.run, lambda: self.features, self.metric, part)

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from mtn_core.metrics.breakdown import describe_no_interval, has_interval
 from mtn_core.viz.style import OKABE_ITO
 
 _MAX_NUMBERED_CELLS = 225  # a matrix with more cells than that has no room for numbers
@@ -22,6 +23,8 @@ def plot_breakdown(
     title: str = "",
 ) -> Axes:
     """Draw the mAP of each group with its interval, the first group on top.
+
+    A group of fewer than five vehicles has a hollow mark and no interval.
 
     Args:
         ax: Where to draw; its horizontal axis is fixed to 0..1.
@@ -47,19 +50,47 @@ def plot_breakdown(
         color = f"C{k}"
         values = aligned["mAP"].to_numpy(dtype=float)
         low, high = aligned["mAP_low"].to_numpy(float), aligned["mAP_high"].to_numpy(float)
-        ax.hlines(y, low, high, color=color, linewidth=2.2, alpha=0.55)
-        ax.plot(values, y, "os^D"[k % 4], color=color, label=name or None)
+        vehicles = aligned["num_vehicles"].fillna(0).to_numpy(int)
+        sure = np.array([has_interval(count) for count in vehicles], dtype=bool)
+        mark = "os^D"[k % 4]
+        ax.hlines(y[sure], low[sure], high[sure], color=color, linewidth=2.2, alpha=0.55)
+        ax.plot(values[sure], y[sure], mark, color=color)
+        ax.plot(values[~sure], y[~sure], mark, color=color, markerfacecolor="none")
+        ax.plot([], [], mark, color=color, label=name or None)
+        if len(tables) == 1:
+            whole = None if overall is None else overall[name]
+            _say_no_interval(ax, values[~sure], y[~sure], vehicles[~sure], whole)
         if overall is not None:
             ax.axvline(overall[name], color=color, linestyle="--", linewidth=1)
     ax.set_yticks(range(len(labels)), labels)
-    ax.set(xlim=(0, 1), xlabel="mAP, with 95 % interval over vehicles")
+    ax.set(xlim=(0, 1), xlabel="mAP; line: 95 % interval over vehicles")
     ax.set_ylim(len(labels) - 0.5, -0.5)
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     ax.grid(axis="y", visible=False)
     if len(tables) > 1:
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     ax.set_title(f"{title}: {int(first['num_query'].sum())} queries")
     return ax
+
+
+def _say_no_interval(
+    ax: Axes, values: np.ndarray, y: np.ndarray, vehicles: np.ndarray, overall: float | None
+) -> None:
+    """Words at the edge of the row that neither the mark nor the line of all queries crosses."""
+    for value, height, count in zip(values, y, vehicles, strict=True):
+        if not np.isfinite(value):
+            continue
+        taken = [value, value if overall is None else overall]
+        right = max(taken) <= 0.62 or min(taken) < 0.38
+        ax.text(
+            0.995 if right else 0.005,
+            height,
+            describe_no_interval(count),
+            ha="right" if right else "left",
+            va="center",
+            fontsize=7.5,
+            alpha=0.75,
+        )
 
 
 def plot_pair_matrix(
@@ -180,7 +211,12 @@ def _draw_matrix(
                 ax.text(j + 0.5, i + 0.5, f"{100 * value:.0f}", ha="center", va="center",
                         fontsize=7, color=color)  # fmt: skip
     bar = ax.figure.colorbar(
-        mesh, ax=ax, format=PercentFormatter(1, decimals=0), label=label, pad=0.02, shrink=0.9
+        mesh,
+        ax=ax,
+        format=PercentFormatter(1, decimals=0, symbol=" %"),
+        label=label,
+        pad=0.02,
+        shrink=0.9,
     )
     bar.outline.set_visible(False)
     # A vector file draws the bar as hundreds of lines otherwise, with gaps between them.

@@ -21,8 +21,10 @@ from mtn_core.viz.crops import CropSource
 from mtn_core.viz.overlay import keypoint_overlay
 from mtn_core.viz.rank_lists import Overlay, draw_rank_lists
 from mtn_core.viz.style import use_style
+from mtn_core.viz.tables import say_percent
 
 ANY = None
+_PER_ROW = 7  # crops beside each other: more would be too small to read below
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,26 @@ class RetrievalBrowser:
         )
         self._reranked: Ranker | None = None
 
-    def options(self, column: str) -> list[tuple[str, int | None]]:
-        """``(label with count, value)`` of a column's values among the queries, ``any`` first."""
+    def options(
+        self, column: str, state: BrowserState | None = None
+    ) -> list[tuple[str, int | None]]:
+        """``(label with count, value)`` of a column's values among the queries, ``any`` first.
+
+        Args:
+            column: ``camid``, ``color_id`` or ``type_id``.
+            state: What else is chosen: the counts are of the queries that fit all other filters.
+                The value chosen in this column is always among the options.
+        """
+        frame = self.result.per_query
+        others = _filters(state) if state is not None else {}
+        chosen = others.pop(column, ANY)
+        left = frame[column].to_numpy()[filter_queries(frame, others)]
         namer = {"color_id": color_name, "type_id": type_name}.get(
             column, lambda value: f"camera {value}" if value else "unknown camera"
         )
-        values, counts = np.unique(self.result.per_query[column], return_counts=True)
-        named = [
-            (f"{namer(int(value))} ({count})", int(value))
-            for value, count in zip(values, counts, strict=True)
-        ]
-        return [(f"any ({self.result.num_query})", ANY), *named]
+        values = np.unique(left if chosen is ANY else [*left, chosen])
+        named = [(f"{namer(int(v))} ({(left == v).sum()})", int(v)) for v in values]
+        return [(f"any ({len(left)})", ANY), *named]
 
     def select(self, state: BrowserState) -> list[int]:
         """Rows of the queries that fit, in the chosen order."""
@@ -149,14 +160,19 @@ class RetrievalBrowser:
         if not fits.any():
             return "No query fits these filters."
         mean = frame["ap"].to_numpy()[fits].mean()
-        return f"{fits.sum()} of {len(frame)} queries, mAP {mean:.1%} (all: {self.result.mAP:.1%})"
+        means = f"mAP {say_percent(mean)} (all queries: {say_percent(self.result.mAP)})"
+        return f"{fits.sum()} of {len(frame)} queries, {means}"
 
     def draw(self, rows: Iterable[int], state: BrowserState, *, title: str = "") -> Figure:
         """Draw the rank lists of some queries."""
         overlay = self._keypoints if state.keypoints else self._attention
+        rows = list(rows)
         lists = [self.rank(row, state) for row in rows]
+        plain = self.result.ap[rows].tolist() if state.reranked else None
         with use_style():
-            return draw_rank_lists(lists, self.crops, title=title, overlay=overlay)
+            return draw_rank_lists(
+                lists, self.crops, title=title, overlay=overlay, per_row=_PER_ROW, plain_ap=plain
+            )
 
     def draw_static(self, state: BrowserState | None = None, *, num: int = 4) -> list[Figure]:
         """Figures of the worst and the best queries, for where nobody can click.

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 from mtn_core.results.ranking import SELECTIONS
 from mtn_core.viz.browser import BrowserState, RetrievalBrowser
 
+_CHOICES = ("camid", "color_id", "type_id")
 # Set by Jupyter's and VS Code's servers for the kernels that a person looks at.
 _FRONT_END_VARIABLES = ("JPY_SESSION_NAME", "VSCODE_PID")
 
@@ -78,9 +79,12 @@ class BrowserWidget:
             ),
             "keypoints": widgets.Checkbox(value=state.keypoints, description="keypoints"),
         }  # fmt: skip
+        self._is_refilling = False
         self.summary = widgets.Label()
         self.queries = widgets.Select(options=[], rows=12, layout=widgets.Layout(width="98%"))
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+        self.picture = widgets.Image(
+            format="png", layout=widgets.Layout(max_width="100%", object_fit="contain")
+        )
         filters = ("camid", "color_id", "type_id", "ap_range", "order")
         for name, control in self.controls.items():
             refresh = self._refresh_queries if name in filters else self._refresh_picture
@@ -95,7 +99,6 @@ class BrowserWidget:
                 self.picture,
             ]
         )
-        self._is_refilling = False
         self._refresh_queries()
 
     def state(self) -> BrowserState:
@@ -103,6 +106,9 @@ class BrowserWidget:
         return BrowserState(**{name: control.value for name, control in self.controls.items()})
 
     def _refresh_queries(self) -> None:
+        if self._is_refilling:
+            return
+        self._refresh_choices()
         state = self.state()
         self.summary.value = self.browser.summarize(state)
         options = [(self.browser.label(row), row) for row in self.browser.select(state)]
@@ -112,10 +118,24 @@ class BrowserWidget:
         self._is_refilling = False
         self._refresh_picture()
 
+    def _refresh_choices(self) -> None:
+        """Count, in each list of values, the queries that the other filters leave."""
+        state = self.state()
+        self._is_refilling = True
+        for name in _CHOICES:
+            control = self.controls[name]
+            options = self.browser.options(name, state)
+            if tuple(options) != tuple(control.options):
+                control.options = options
+                control.index = [value for _, value in options].index(getattr(state, name))
+        self._is_refilling = False
+
     def _refresh_picture(self) -> None:
         if self._is_refilling:
             return
         row = self.queries.value
+        # An image without content is shown as a broken one.
+        self.picture.layout.display = "none" if row is None else ""
         if row is None:
             self.picture.value = b""
             return

@@ -107,6 +107,19 @@ def read_crop(path: str | Path, *, max_side: int | None = None) -> Image.Image:
         return draw_placeholder()
 
 
+def read_crop_strictly(path: str | Path, max_side: int) -> Image.Image:
+    """Read any picture as RGB.
+
+    Raises:
+        DataError: It is none, or has too many pixels.
+        OSError: It is not there.
+    """
+    try:
+        return _open_crop(Path(path), max_side)
+    except (Image.DecompressionBombError, SyntaxError) as error:
+        raise DataError(f"{path} cannot be read as an image") from error
+
+
 def _open_crop(path: Path, max_side: int | None) -> Image.Image:
     with open_image(path) as image:
         if max_side:

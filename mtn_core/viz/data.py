@@ -48,7 +48,7 @@ def plot_coverage(ax: Axes, counts: pd.DataFrame, *, title: str = "") -> Axes:
     share = 100 * float((counts.to_numpy() > 0).mean())
     ax.set_title(
         f"{title or 'Coverage'}: {len(counts)} vehicles x {len(counts.columns)} cameras, "
-        f"{share:.0f}% of the cells filled"
+        f"{share:.0f} % of the cells filled"
     )
     return ax
 
@@ -124,7 +124,7 @@ def plot_images_per_camera(ax: Axes, images: pd.DataFrame) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="images of one vehicle in one camera", ylabel="vehicle-camera pairs")
     ax.legend()
-    ax.set_title("Images a vehicle has in a camera")
+    ax.set_title("Images per vehicle and camera")
     return ax
 
 
@@ -181,7 +181,7 @@ def plot_viewpoints(ax: PolarAxes, images: pd.DataFrame) -> Axes:
     ax.set_theta_zero_location("N")
     ax.set_xticks(np.radians(np.arange(0, 360, 45)), VIEWPOINT_NAMES)
     ax.set_rlabel_position(112)
-    ax.yaxis.set_major_formatter("{x:.0f}%")
+    ax.yaxis.set_major_formatter("{x:.0f} %")
     ax.set_title(f"Viewpoints of {len(azimuths)} images, estimated", pad=18)
     return ax
 

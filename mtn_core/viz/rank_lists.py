@@ -10,12 +10,15 @@ from matplotlib.patches import Rectangle
 from mtn_core.results.ranking import RankEntry, RankList
 from mtn_core.viz.crops import CropSource, as_pixels
 from mtn_core.viz.style import MARKS, QUERY, Mark
+from mtn_core.viz.tables import say_percent
 
 # Draws over one crop: (ax, (left, right, bottom, top) of the crop, split, row of the split).
 Overlay = Callable[[Axes, tuple[float, float, float, float], str, int], None]
 
 _CROP_HEIGHT = 0.74  # of a cell that is 1 wide
-_LINE_HEIGHT = 0.135
+_LINE_HEIGHT = 0.145
+_PITCH, _LINE_PITCH = 1.1, _CROP_HEIGHT + 4 * _LINE_HEIGHT
+_CELL_INCHES = 1.06
 
 
 def plot_rank_list(
@@ -23,10 +26,11 @@ def plot_rank_list(
     rank_list: RankList,
     crops: CropSource,
     *,
-    num_cells: float | None = None,
+    per_row: int | None = None,
     overlay: Overlay | None = None,
+    plain_ap: float | None = None,
 ) -> Axes:
-    """Draw one rank list as a row of crops.
+    """Draw one rank list as crops beside each other, in as many rows as it takes.
 
     Every crop has a frame (green solid: right, vermilion dashed: wrong, grey dotted: ignored), a
     sign in its corner, and below it rank, distance, identity and camera.
@@ -35,52 +39,68 @@ def plot_rank_list(
         ax: Where to draw; its axis is hidden.
         rank_list: What to draw.
         crops: Where crops are read.
-        num_cells: Width of the row in crops, so that rows of one figure line up.
+        per_row: Crops in a row, the query among them; by default all are in one.
         overlay: Draws over each crop, for example keypoints.
+        plain_ap: Average precision before re-ranking, where the list is a re-ranked one.
     """
-    x = 0.0
-    caption = [f"id {rank_list.pid}", f"cam {rank_list.camid or '?'}"]
-    _draw_cell(ax, x, QUERY, ["query", *caption], crops, "query", rank_list, overlay)
-    x += 1.25
-    shown = list(rank_list.entries)
-    for entry in shown:
-        _draw_cell(ax, x, MARKS[entry.verdict], _caption(entry), crops, "gallery", entry, overlay)
-        x += 1.08
+    per_row = per_row or count_cells(rank_list)
+    caption = [f"vehicle {rank_list.pid}", f"camera {rank_list.camid or '?'}"]
+    cells: list[tuple[Mark, list[str], str, RankList | RankEntry]] = [
+        (QUERY, ["query", *caption], "query", rank_list)
+    ]
+    cells += [(MARKS[e.verdict], _caption(e), "gallery", e) for e in rank_list.entries]
     first = rank_list.first_match
-    if first is not None and rank_list.first_match_is_further_down:
-        ax.text(x + 0.08, _CROP_HEIGHT / 2, "…", ha="center", va="center", fontsize=14)
-        x += 0.25
-        _draw_cell(ax, x, MARKS[first.verdict], _caption(first), crops, "gallery", first, overlay)
-        x += 1.08
-    width = max(x, 1.25 + 1.08 * (num_cells or 0))
-    ax.set(xlim=(-0.06, width), ylim=(-4 * _LINE_HEIGHT, _CROP_HEIGHT + 0.06), aspect="equal")
+    is_far = first is not None and rank_list.first_match_is_further_down
+    if first is not None and is_far:
+        cells.append((MARKS[first.verdict], _caption(first), "gallery", first))
+    for place, cell in enumerate(cells):
+        line, column = divmod(place, per_row)
+        corner = (_PITCH * column, -_LINE_PITCH * line)
+        if is_far and place == len(cells) - 1:
+            ax.text(corner[0] - 0.05, corner[1] + _CROP_HEIGHT / 2, "…", ha="center", va="center",
+                    fontsize=14)  # fmt: skip
+        _draw_cell(ax, corner, *cell, crops, overlay)
+    bottom = -_LINE_PITCH * ((len(cells) - 1) // per_row) - 4 * _LINE_HEIGHT
+    ax.set(xlim=(-0.06, _PITCH * per_row), ylim=(bottom, _CROP_HEIGHT + 0.06), aspect="equal")
     ax.axis("off")
-    ap = "no AP" if np.isnan(rank_list.ap) else f"AP {rank_list.ap:.2f}"
+    ap = "no AP" if np.isnan(rank_list.ap) else f"AP {say_percent(rank_list.ap)}"
+    if plain_ap is not None:
+        ap += f" after re-ranking ({say_percent(plain_ap)} before)"
     hidden = rank_list.num_ignored_hidden
     more = f"; {hidden} more ignored not shown" if hidden else ""
-    ax.set_title(f"{rank_list.name}: {ap}, {rank_list.describe()}{more}", fontsize=8, pad=3)
+    ax.set_title(f"{rank_list.name}\n{ap}, {rank_list.describe()}{more}", fontsize=8.5, pad=3)
     return ax
+
+
+def count_cells(rank_list: RankList) -> int:
+    """Crops that a list shows: the query, the entries, and a first match further down."""
+    return 1 + len(rank_list.entries) + rank_list.first_match_is_further_down
 
 
 def _caption(entry: RankEntry) -> list[str]:
     rank = "ignored" if entry.rank is None else f"#{entry.rank}"
-    return [f"{rank}  d {entry.distance:.2f}", f"id {entry.pid}", f"cam {entry.camid or '?'}"]
+    return [
+        f"{rank} · d {entry.distance:.2f}",
+        f"vehicle {entry.pid}",
+        f"camera {entry.camid or '?'}",
+    ]
 
 
 def _draw_cell(
     ax: Axes,
-    x: float,
+    corner: tuple[float, float],
     mark: Mark,
     caption: list[str],
-    crops: CropSource,
     split: str,
     item: RankList | RankEntry,
+    crops: CropSource,
     overlay: Overlay | None,
 ) -> None:
+    x, y = corner
     crop = crops.read(split, item.name, max_side=220)
     scale = min(1 / crop.width, _CROP_HEIGHT / crop.height)
     width, height = crop.width * scale, crop.height * scale
-    left, bottom = x + (1 - width) / 2, (_CROP_HEIGHT - height) / 2
+    left, bottom = x + (1 - width) / 2, y + (_CROP_HEIGHT - height) / 2
     extent = (left, left + width, bottom, bottom + height)
     ax.imshow(as_pixels(crop), extent=extent, interpolation="lanczos", zorder=1)
     if overlay is not None:
@@ -88,7 +108,7 @@ def _draw_cell(
     line = {"✓": "-", "✗": "--", "–": ":", "?": "-"}[mark.sign]
     ax.add_patch(
         Rectangle(
-            (x, 0),
+            (x, y),
             1,
             _CROP_HEIGHT,
             fill=False,
@@ -99,12 +119,12 @@ def _draw_cell(
         )
     )
     ax.text(
-        x + 0.02, _CROP_HEIGHT - 0.02, mark.sign, color="white", fontsize=7.5, fontweight="bold",
-        ha="left", va="top", zorder=4,
+        x + 0.02, y + _CROP_HEIGHT - 0.02, mark.sign, color="white", fontsize=7.5,
+        fontweight="bold", ha="left", va="top", zorder=4,
         bbox={"facecolor": mark.color, "edgecolor": "none", "boxstyle": "square,pad=0.15"},
     )  # fmt: skip
     for k, text in enumerate(caption):
-        ax.text(x + 0.5, -0.04 - _LINE_HEIGHT * k, text, fontsize=6.2, ha="center", va="top")
+        ax.text(x + 0.5, y - 0.04 - _LINE_HEIGHT * k, text, fontsize=8, ha="center", va="top")
 
 
 def draw_rank_lists(
@@ -113,6 +133,8 @@ def draw_rank_lists(
     *,
     title: str = "",
     overlay: Overlay | None = None,
+    per_row: int | None = None,
+    plain_ap: Sequence[float] | None = None,
 ) -> Figure:
     """Draw rank lists below each other.
 
@@ -121,22 +143,27 @@ def draw_rank_lists(
         crops: Where crops are read.
         title: Above the figure.
         overlay: Draws over each crop.
+        per_row: Crops in a row; by default each list is one row.
+        plain_ap: Average precision of each before re-ranking, where they are re-ranked.
 
     Returns:
         A figure that pyplot does not manage; it shows itself in a notebook.
     """
     if not rank_lists:
         raise ValueError("`rank_lists` is empty: no query fits the selection")
-    num_cells = max(
-        len(r.entries) + (1.25 if r.first_match_is_further_down else 0) for r in rank_lists
-    )
-    figure = Figure(figsize=(1.0 + 0.95 * num_cells, 1.45 * len(rank_lists) + 0.45))
-    axes = figure.subplots(len(rank_lists), 1, squeeze=False)[:, 0]
-    for ax, rank_list in zip(axes, rank_lists, strict=True):
-        plot_rank_list(ax, rank_list, crops, num_cells=num_cells, overlay=overlay)
+    counts = [count_cells(one) for one in rank_lists]
+    per_row = min(per_row or max(counts), max(counts))
+    lines = [-(-count // per_row) for count in counts]
+    width = _CELL_INCHES * _PITCH * per_row
+    heights = [_CELL_INCHES * _LINE_PITCH * n + 0.45 for n in lines]
+    figure = Figure(figsize=(width + 0.1, sum(heights) + 0.55))
+    axes = figure.subplots(len(rank_lists), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for k, (ax, rank_list) in enumerate(zip(axes, rank_lists, strict=True)):
+        before = None if plain_ap is None else plain_ap[k]
+        plot_rank_list(ax, rank_list, crops, per_row=per_row, overlay=overlay, plain_ap=before)
     figure.suptitle(
         (title + "\n" if title else "")
-        + "frame and sign:  ✓ right   ✗ wrong   – ignored (same vehicle, same camera)",
+        + "✓ right   ✗ wrong   – ignored (same vehicle, same camera)   d: distance",
         fontsize=9, x=0.01, ha="left",
     )  # fmt: skip
     return figure

@@ -51,7 +51,7 @@ def plot_cmc(
     for name, result in results.items():
         cmc = np.asarray(result.cmc, dtype=float)[:max_rank]
         ranks = np.arange(1, len(cmc) + 1)
-        label = f"{name}: Rank-1 {cmc[0]:.1%}, mAP {result.mAP:.1%}"
+        label = f"{name}: Rank-1 {100 * cmc[0]:.1f} %, mAP {100 * result.mAP:.1f} %"
         (line,) = ax.plot(ranks, cmc, marker="o", markersize=2.5, label=label)
         if bands and name in bands:
             low, high = (np.asarray(edge, dtype=float)[: len(cmc)] for edge in bands[name])
@@ -60,7 +60,7 @@ def plot_cmc(
             )
     ax.set(xlabel="rank", ylabel="queries with a match up to this rank", ylim=(0, 1.01))
     ax.set_xlim(1, max(2, *(min(max_rank, len(r.cmc)) for r in results.values())))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     ax.legend(loc="lower right")
     ax.set_title(f"CMC{_title_of(results)}")
     return ax
@@ -71,6 +71,7 @@ def plot_ap_histogram(
     results: HasRetrievalNumbers | Mapping[str, HasRetrievalNumbers],
     *,
     num_bins: int = 20,
+    references: Mapping[str, float] | None = None,
 ) -> Axes:
     """Draw how the average precision is spread over the queries.
 
@@ -80,6 +81,7 @@ def plot_ap_histogram(
         ax: Where to draw.
         results: One result, or results by run name (drawn as outlines).
         num_bins: Bins over 0..1.
+        references: mAP of others by name, drawn as dotted lines.
     """
     results = _by_name(results)
     bins = np.linspace(0, 1, num_bins + 1)
@@ -93,20 +95,33 @@ def plot_ap_histogram(
             ax.bar(bins[:-1], counts, np.diff(bins), align="edge", edgecolor="white", linewidth=0.6)
             color: ColorType = OKABE_ITO["vermilion"]
         else:
-            steps = ax.stairs(counts, bins, linewidth=1.6, label=f"{name}: mAP {mean:.1%}")
+            steps = ax.stairs(counts, bins, linewidth=1.6, label=f"{name}: mAP {100 * mean:.1f} %")
             color = steps.get_edgecolor()
         ax.axvline(
             mean,
             color=color,
             linestyle="--",
             linewidth=1.4,
-            label=f"mAP {mean:.1%}" if single else None,
+            label=f"mAP {100 * mean:.1f} %" if single else None,
         )
+    _draw_references(ax, references or {})
     ax.set(xlabel="average precision of a query", ylabel="queries", xlim=(0, 1))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     ax.set_title(f"Average precision{_title_of(results)}")
     return ax
+
+
+def _draw_references(ax: Axes, references: Mapping[str, float]) -> None:
+    """Dotted lines with names along them; of two close ones, one has its name on either side."""
+    before, side = -1.0, "right"
+    for name, value in sorted(references.items(), key=lambda item: item[1]):
+        close = value - before < 0.04
+        side = "left" if close and side == "right" else "right"
+        ax.axvline(value, color="0.55", linestyle=":", linewidth=1.2)
+        ax.text(value, 0.97, name, rotation=90, ha=side, va="top", fontsize=7,
+                transform=ax.get_xaxis_transform())  # fmt: skip
+        before = value
 
 
 def plot_first_match_histogram(

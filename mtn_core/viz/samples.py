@@ -55,7 +55,7 @@ def draw_sheet(
             label = split.frame.iloc[row]
             words = (color_name(label.color_id), type_name(label.type_id))
             known = " ".join(word for word in words if word != "unknown")
-            draw_caption(ax, extent, f"id {label.pid}  c{label.camid:03d}\n{known}")
+            draw_caption(ax, extent, f"vehicle {label.pid}, camera {label.camid or '?'}\n{known}")
     ax.set_title(f"{split.name}: {len(rows)} of {len(split)} crops")
     return ax
 
@@ -114,7 +114,7 @@ def draw_batch(
         points = batch["keypoints"][position].reshape(-1, 3) + 0.5
         draw_keypoints(ax, extent, points, (1, 1), min_confidence=SEGMENT_MIN_CONFIDENCE)
         index = int(batch["pid_index"][position])
-        draw_caption(ax, extent, f"id {pids[index] if pids is not None else index}")
+        draw_caption(ax, extent, f"vehicle {pids[index] if pids is not None else index}")
     shown, count = (len(part) // images_per_id for part in (images, batch["image"]))
     what = f"with {maps}" if maps else "augmented"
     ax.set_title(f"{shown} of {count} vehicles x {images_per_id} images, {what}")
@@ -135,7 +135,7 @@ def draw_pairs(ax: Axes, pairs: pd.DataFrame, splits: Mapping[str, Split], most:
             (pair.split_b, pair.name_b, pair.pid_b),
         ):
             cells.append(read_image(splits[split].folder("image") / name))
-            texts.append(f"{split}, id {pid}\nr = {pair.correlation:.3f}")
+            texts.append(f"{split}, vehicle {pid}\nr = {pair.correlation:.3f}")
     boxes = draw_cells(ax, cells, min(4, len(cells)), caption_lines=2)
     for extent, text in zip(boxes, texts, strict=True):
         draw_caption(ax, extent, text)

@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from mtn_core.viz.tables import say_column
+
 _PART_PREFIX = "loss_"
 _NO_PART = "loss_scale"  # of mixed precision
 
@@ -92,7 +94,11 @@ def plot_loss_comparison(ax: Axes, frames: Mapping[str, pd.DataFrame]) -> Axes:
     """Draw the loss of several runs over the steps."""
     for name, frame in frames.items():
         ax.plot(count_steps(frame), _smooth(frame["loss"]), label=name)
-    ax.set(xlabel="step", ylabel="loss", title=f"Loss of {len(frames)} runs")
+    ax.set(
+        xlabel="step",
+        ylabel="loss",
+        title=f"Loss of {len(frames)} runs" if len(frames) > 1 else "Loss",
+    )
     ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
     ax.legend()
     return ax
@@ -145,4 +151,4 @@ def _mark_epochs(ax: Axes, steps: np.ndarray, epochs: np.ndarray) -> None:
 def _readable(column: str) -> str:
     if column == "loss":
         return "loss (weighted sum)"
-    return column.removeprefix("loss_").removesuffix("_loss").replace("_", " ")
+    return say_column(column.removeprefix("loss_").removesuffix("_loss"))

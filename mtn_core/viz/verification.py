@@ -1,6 +1,6 @@
 """The verification view: are two crops the same vehicle, at one threshold for all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from mtn_core.viz.style import RIGHT, WRONG
 
-_LOWEST_RATE = 1e-5
+_LOWEST_RATE = 1e-5  # drawn, however many pairs there are
 
 
 def plot_roc(ax: Axes, curves: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Axes:
@@ -21,16 +21,24 @@ def plot_roc(ax: Axes, curves: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Axe
     """
     if isinstance(curves, pd.DataFrame):
         curves = {"": curves}
+    lowest = _lowest_rate(curves.values())
     for name, curve in curves.items():
-        rates = np.maximum(curve["false_accept_rate"], _LOWEST_RATE)
+        rates = np.maximum(curve["false_accept_rate"], lowest)
         ax.step(rates, curve["true_accept_rate"], where="post", label=name or None)
-    diagonal = np.geomspace(_LOWEST_RATE, 1, 100)
-    ax.plot(diagonal, diagonal, color="0.5", linewidth=0.8, linestyle="--", label="by chance")
-    ax.set(xscale="log", xlim=(_LOWEST_RATE, 1), ylim=(0, 1.01))
+    diagonal = np.geomspace(lowest, 1, 100)
+    ax.plot(diagonal, diagonal, color="0.5", linewidth=0.8, linestyle="--", label="a random guess")
+    ax.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.01))
     ax.set(xlabel="false-accept rate (other vehicles taken for the same)")
     ax.set(ylabel="true-accept rate", title="Same vehicle or not: ROC")
     ax.legend(loc="upper left")
     return ax
+
+
+def _lowest_rate(curves: Iterable[pd.DataFrame]) -> float:
+    """Where the axis begins: a pair more or less cannot be seen to the left of it."""
+    rates = np.concatenate([curve["false_accept_rate"].to_numpy(float) for curve in curves])
+    positive = rates[rates > 0]
+    return max(_LOWEST_RATE, float(positive.min())) if len(positive) else _LOWEST_RATE
 
 
 def plot_distance_histogram(

@@ -108,7 +108,7 @@ def test_prepare_veri_from_the_command_line(shared_data, tmp_path, capsys):
     assert code == 0
     assert "train: 37778 images, 576 ids" in out
     code, _, err = run(capsys, "prepare-veri", "--root", tmp_path / "other")
-    assert code == 1
+    assert code == 2
     assert "--download is needed" in err
 
 

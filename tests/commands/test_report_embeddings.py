@@ -135,6 +135,6 @@ def test_bad_files_leave_nothing(files, tmp_path, capsys):
 )
 def test_flags_that_do_not_go_together(files, arguments, words, capsys, tmp_path):
     flat = [a for argument in arguments for a in (files if argument == "FILES" else [argument])]
-    assert main(["report", *flat, "--out", "r.html"]) == 1
+    assert main(["report", *flat, "--out", "r.html"]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "r.html").exists()

@@ -1,4 +1,3 @@
-import argparse
 import subprocess
 import sys
 
@@ -7,12 +6,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from mtn_core.commands import convert
+from mtn_core.commands.parser import CommandParser
 from mtn_core.errors import CheckpointError, RunFolderError
 from mtn_core.models.checkpoint import load_checkpoint
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     convert.register(parser.add_subparsers(required=True))
     args = parser.parse_args(["convert", *map(str, arguments)])
     return args.run(args)
@@ -54,6 +54,22 @@ def test_an_existing_checkpoint_is_kept_unless_asked(source, tmp_path):
     assert out.read_bytes() == b"mine"
     assert run("--pth_path", source, "--out", out, "--overwrite") == 0
     assert load_checkpoint(out).meta["kind"] == "backbone"
+
+
+def test_the_checkpoint_of_a_run_is_never_replaced(source, tmp_path):
+    """A converted file in the folder `pretrained` of a run is, when that is asked for."""
+    run_folder = tmp_path / "run"
+    for name in ("ckpt", "pretrained"):
+        (run_folder / name).mkdir(parents=True)
+        (run_folder / name / "best.ckpt").write_bytes(b"precious")
+    (run_folder / "config.yaml").write_text("recipe: smoke\n")
+    trained = run_folder / "ckpt" / "best.ckpt"
+    with pytest.raises(RunFolderError, match=r"is a checkpoint of the run .* not written over"):
+        run("--pth_path", source, "--out", trained, "--overwrite")
+    assert trained.read_bytes() == b"precious"
+    assert (
+        run("--pth_path", source, "--out", run_folder / "pretrained/best.ckpt", "--overwrite") == 0
+    )
 
 
 def test_a_refused_file_leaves_nothing_behind(tmp_path):

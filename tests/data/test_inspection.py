@@ -27,8 +27,8 @@ def splits(tiny_root):
 def test_summary(splits):
     table = summarise(splits)
     assert table.loc["train", "images"] == 18
-    assert table.loc["train", "images an id"] == "3-3"
-    assert table.loc["query", "cameras an id"] == "1-1"
+    assert table.loc["train", "images per vehicle"] == "3"
+    assert table.loc["query", "cameras per vehicle"] == "1"
     assert table["without keypoints"].tolist() == [0, 0, 0]
 
 
@@ -48,10 +48,10 @@ def test_what_is_unknown_is_counted_apart(splits):
     row = summarise({"train": Split(whole.root, "train", frame, keypoints)}).loc["train"]
     assert row.to_dict() == {
         "images": 5,
-        "ids": 2,
+        "vehicles": 2,
         "cameras": 2,
-        "images an id": "2-3",
-        "cameras an id": "1-3",
+        "images per vehicle": "2 to 3",
+        "cameras per vehicle": "1 to 3",
         "camera unknown": 1,
         "colour unknown": 3,
         "type unknown": 2,

@@ -1,6 +1,7 @@
 """Work that cannot succeed leaves what was there, and every source is opened once."""
 
 import contextlib
+import itertools
 import shutil
 
 import pytest
@@ -83,7 +84,9 @@ def test_a_training_that_cannot_begin(run, smoke_root, change, message, capsys):
     change = [str(smoke_root) if c == "ROOT" else c for c in change]
     root = [] if "--root" in change else ["--root", str(smoke_root)]
     arguments = ["train", *root, "--out", str(run), "--overwrite", *TINY, *change]
-    assert main(arguments) == 1
+    # What is not there is a failure, what cannot be meant is wrong usage.
+    absent = any(word in message for word in ("nonexistent", "nosuch", "a batch needs"))
+    assert main(arguments) == (1 if absent else 2)
     assert message in capsys.readouterr().err
     assert contents(run) == before
 
@@ -117,9 +120,12 @@ def test_an_evaluation_that_cannot_succeed(run, smoke_root, trained, own, change
     if not own:
         (run / "config.yaml").write_text("recipe: other\n")
     before = contents(run)
-    arguments = ["eval", "--root", str(smoke_root), "--out", str(run), "--overwrite"]
-    arguments += ["--ckpt_path", str(RunFolder(trained).best_checkpoint)]
-    assert main([*arguments, *[str(backbone) if c == "BACKBONE" else c for c in change]]) == 1
+    words = {"--root": str(smoke_root), "--ckpt_path": str(RunFolder(trained).best_checkpoint)}
+    words |= dict([change]) if change[0] in words else {}
+    arguments = ["eval", "--out", str(run), "--overwrite", *itertools.chain(*words.items())]
+    arguments += [] if change[0] in words else change
+    code = 1 if change[0] in words else 2  # what is not there, or not what was asked for; usage
+    assert main([str(backbone) if word == "BACKBONE" else word for word in arguments]) == code
     assert message in capsys.readouterr().err
     assert contents(run) == before
 

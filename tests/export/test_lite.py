@@ -76,7 +76,9 @@ def test_converter_that_fails(tiny_export, tmp_path):
 
 
 def test_bad_arguments(tiny_export, tmp_path, capsys):
-    with pytest.raises(ConfigError, match=r"no converter program .*build\.sh"):
+    with pytest.raises(
+        ConfigError, match=r"the converter .* does not exist; build it with .*build\.sh"
+    ):
         convert_for_lite(tiny_export.path, tmp_path / "m.mindir", tmp_path / "nothing")
     with pytest.raises(ConfigError, match=r"must be named \.mindir"):
         convert_for_lite(tiny_export.path, tmp_path / "m.bin", "true")

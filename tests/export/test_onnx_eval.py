@@ -1,5 +1,6 @@
 """`mtn eval-onnx` gives the table of `mtn eval`; the whole ONNX side runs without MindSpore."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -144,25 +145,30 @@ def saved_run(exported, smoke_root, tmp_path_factory):
 
 
 def test_search_without_mindspore(exported, smoke_root, saved_run, repository, tmp_path):
-    """A gallery crop, with its pose, finds itself at distance 0; a copy elsewhere has no pose."""
+    """A gallery crop is asked with its pose; a copy elsewhere has none, which must be meant."""
     from mtn_core.data.split import load_split
 
     crop = load_split(smoke_root, "test").image_path(5)
-    arguments = ["--run", str(saved_run), "--top", "3"]
+    arguments = ["--run", str(saved_run), "--top", "3", "--root", str(smoke_root)]
     arguments += ["--onnx_path", str(exported.folder / "MultiTask_export_segment_pixels.onnx")]
+    arguments += ["--same_camera", "--format", "json"]
     script = str(repository / "scripts" / "search_onnx.py")
     code = "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     done = run_without_mindspore(code, script, "--image", str(crop), *arguments)
     assert done.returncode == 0, done.stderr
-    first = done.stdout.splitlines()[1].split()
-    assert first[0] == "1" and float(first[1]) < 1e-3 and first[-1] == crop.name
-    assert "has no keypoints" not in done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["query"]["pose"] == "labels"
+    assert answer["left_out"] == ["the same image (1 image)"]
+    assert len(answer["hits"]) == 3 and crop.name not in [hit["name"] for hit in answer["hits"]]
 
     copy = shutil.copy(crop, tmp_path / "crop.jpg")
     done = run_without_mindspore(code, script, "--image", str(copy), *arguments)
+    assert done.returncode == 2 and "--pose_onnx FILE" in done.stderr
+    done = run_without_mindspore(code, script, "--image", str(copy), "--without_pose", *arguments)
     assert done.returncode == 0, done.stderr
-    assert "has no keypoints" in done.stderr
-    assert float(done.stdout.splitlines()[1].split()[1]) > 1e-3
+    bare = json.loads(done.stdout)
+    assert bare["query"]["pose"] == "none"
+    assert bare["hits"][0]["distance"] != answer["hits"][0]["distance"]
 
     done = run_without_mindspore(code, script, "--image", str(tmp_path / "no.jpg"), *arguments)
     assert done.returncode == 1 and "no.jpg does not exist" in done.stderr

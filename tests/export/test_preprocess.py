@@ -98,7 +98,7 @@ def test_empty_folders(made, tmp_path):
     files = 4 * made.counts["query"]
     with pytest.raises(DataError, match=rf"{files} in all.*run the inference again"):
         evaluate_results(tmp_path, made.folder / "label")
-    with pytest.raises(DataError, match=r"model\.json is missing; run `mtn preprocess`"):
+    with pytest.raises(DataError, match=r"model\.json does not exist; run `mtn preprocess`"):
         evaluate_results(made.folder / "results", tmp_path)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mtn_core.cli import main
 
-IMAGE = "d/base/veri/image_query/0004_c003_00028759_0.jpg"
+IMAGE = "d/base/veri/image_query/0003_c003_00013131_0.jpg"
 CHECKPOINT = "--ckpt_path r/smoke/ckpt/last.ckpt"
 TINY = "--recipe smoke --epochs 1 --set model.image_size=32 model.segments=false"
 TRAIN = f"train --root d/base {TINY} data.ids_per_batch=8 data.images_per_id=2 train.eval_every=0"

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-NAME = "0004_c003_00028759_0"  # the first query
+NAME = "0003_c003_00013131_0"  # the first query
 
 
 def png(width, height):

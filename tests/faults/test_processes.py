@@ -50,7 +50,7 @@ def test_an_interrupt_is_one_line_130_and_leaves_nothing(tmp_path, number):
     process.send_signal(number)
     _, printed = process.communicate()
     assert process.returncode == 130
-    assert printed == "interrupted: mtn check was stopped before its end\n"
+    assert printed == ("interrupted: mtn check was stopped before its end; nothing was changed\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,7 +155,7 @@ def test_a_log_folder_keeps_what_is_not_the_jobs(tmp_path, monkeypatch):
 )
 def test_two_trainings_in_one_folder_are_refused(command, tmp_path, capsys):
     logs = ["--log_dir", str(tmp_path / "logs")]
-    assert main(["launch", "--workers", "2", *logs, "--", *command]) == 1
+    assert main(["launch", "--workers", "2", *logs, "--", *command]) == 2
     assert "add --distribute" in capsys.readouterr().err
     assert not (tmp_path / "logs").exists()
 

@@ -251,7 +251,7 @@ TRIALS = [
     Trial(
         None,
         "search with another network",
-        "search --run r/smoke --image d/base/veri/image_query/0004_c003_00028759_0.jpg "
+        "search --run r/smoke --image d/base/veri/image_query/0003_c003_00013131_0.jpg "
         "--ckpt_path ck.ckpt",
         r"ck\.ckpt does not fit the network: other shape",
         model(segments=False),

@@ -308,7 +308,7 @@ TRIALS = [
         None,
         "no inputs to reuse",
         REUSE.replace(" p/", " x/no/"),
-        r"x/no/lab/model\.json is missing; run `mtn preprocess`",
+        r"x/no/lab/model\.json does not exist; run `mtn preprocess`",
         export,
     ),
     Trial(
@@ -361,18 +361,33 @@ TRIALS = [
         f"export --ckpt_path {EXPORT}/{ONNX} --out x/o",
         r"is not named \.ckpt",
     ),
-    Trial(None, "int8 without images", EXPORT_AGAIN + "--out x/o --int8", r"give --root"),
+    Trial(None, "int8 without images", EXPORT_AGAIN + "--out x/o --int8", r"give --root", code=2),
     Trial(
         None, "AIR on a CPU", EXPORT_AGAIN + "--out x/o --file_format AIR", r"only be written there"
     ),
-    Trial(None, "no converter", TO_LITE + "x/none", r"no converter program x/none", export),
-    Trial(None, "folder for a converter", TO_LITE + "x", r"no converter program x", export),
+    Trial(
+        None,
+        "no converter",
+        TO_LITE + "x/none",
+        r"the converter x/none does not exist",
+        export,
+        code=2,
+    ),
+    Trial(
+        None,
+        "folder for a converter",
+        TO_LITE + "x",
+        r"the converter x is a folder",
+        export,
+        code=2,
+    ),
     Trial(
         None,
         "text for a converter",
         TO_LITE + "x/c",
         r"x/c cannot be run \(Exec format error\)",
         lambda w: (export(w), file("x/c")(w), (w / "x/c").chmod(0o755)),
+        code=2,
     ),
     Trial(
         None,
@@ -394,6 +409,7 @@ TRIALS = [
         TO_LITE.replace("x/l.mindir", f"x/../x/e/{MINDIR}") + "/bin/true",
         r"is a file of the export that is converted; choose another --out",
         export,
+        code=2,
     ),
 ]
 

@@ -214,12 +214,14 @@ TRIALS = [
         "a limit of none [train]",
         "train --root d/base --out x/t --recipe smoke --set data.max_pixels=0",
         r"'data\.max_pixels': .*; got 0",
+        code=2,
     ),
     Trial(
         None,
         "a setting that plays no part [eval]",
         f"eval --root d/base {LAST} --set data.flip=1",
         r"data\.flip is settled by the network .* takes eval\.\*, data\.num_workers and data\.max",
+        code=2,
     ),
 ]
 
@@ -254,4 +256,4 @@ def test_the_variable_rules_where_there_is_no_configuration(
     check(Trial(None, "a limit", command, "12166 pixels, more than 100"), workspace, capfd, caplog)
     monkeypatch.setenv("MTN_MAX_PIXELS", "all")
     expected = "MTN_MAX_PIXELS must be a whole number"
-    check(Trial(None, "no limit", command, expected), workspace, capfd, caplog)
+    check(Trial(None, "no limit", command, expected, code=2), workspace, capfd, caplog)

@@ -90,6 +90,7 @@ TRIALS = [
         "prepare-veri --download d/in/veri --root d/in --partial --overwrite",
         "--download d/in/veri is the veri folder that this command makes anew .*would delete what",
         crops_in_the_target,
+        code=2,
     ),
     Trial(
         433,
@@ -97,6 +98,7 @@ TRIALS = [
         "prepare --images d/in/veri/crops --pattern '{pid}_c{camid}_*.jpg' --root d/in --overwrite",
         "--images d/in/veri/crops lies in the veri folder that this .*would delete what it reads",
         crops_in_the_target,
+        code=2,
     ),
     Trial(
         438,
@@ -137,6 +139,7 @@ TRIALS = [
         PATTERN.replace("d/z", "c"),
         "c/veri, which this command makes, lies in --images c, which it reads",
         crops(),
+        code=2,
     ),
     Trial(
         None,
@@ -199,6 +202,7 @@ TRIALS = [
         f"{PATTERN} --test_share nan",
         "--test_share must be 0..1; got nan",
         crops(),
+        code=2,
     ),
     Trial(
         None,
@@ -268,7 +272,7 @@ TRIALS = [
         None,
         "a table that is a named pipe",
         CSV,
-        r"t\.csv is no file",
+        r"t\.csv is not a regular file",
         lambda w: os.mkfifo(w / "t.csv"),
     ),
     Trial(None, "an empty table", CSV, r"t\.csv cannot be read as a CSV", table("")),

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from trial import Trial, check, replace
 
-IMAGE = "d/base/veri/image_query/0004_c003_00028759_0.jpg"
+IMAGE = "d/base/veri/image_query/0003_c003_00013131_0.jpg"
 REPORT = "report x/run --out x/r.html"
 SEARCH = f"search --run x/run --image {IMAGE} --top 2"
 AGAIN = "evaluate again"
@@ -296,7 +296,11 @@ OUTPUTS = [
     Trial(None, "report of a file", "report x/f --out x/r.html", r"x/f", file("x/f")),
     Trial(None, "report of an empty folder", "report x --out x/r.html", r"x has no results\.json"),
     Trial(
-        None, "report of one run twice", "report r/smoke r/../r/smoke --out x/r.html", "more than"
+        None,
+        "report of one run twice",
+        "report r/smoke r/../r/smoke --out x/r.html",
+        "more than",
+        code=2,
     ),
     Trial(None, "report into a folder", "report r/smoke --out x", "x is a folder"),
     Trial(
@@ -328,7 +332,7 @@ OUTPUTS = [
         r"x/no\.jpg does not exist",
         run,
     ),
-    Trial(None, "search, page without a name", SEARCH + " --format html", "--out", run),
+    Trial(None, "search, page without a name", SEARCH + " --format html", "--out", run, code=2),
     Trial(None, "search over an image", SEARCH + f" --out {IMAGE}", "is an image", run),
     Trial(None, "search over the run", SEARCH + " --out x/run/results.json", "file of a run", run),
     Trial(

@@ -14,7 +14,7 @@ from mtn_core.runs import RunFolder
 
 LAST = "r/smoke/ckpt/last.ckpt"
 ONNX = "r/smoke/export/MultiTask_export_segment.onnx"
-IMAGE = "d/base/veri/image_query/0004_c003_00028759_0.jpg"
+IMAGE = "d/base/veri/image_query/0003_c003_00013131_0.jpg"
 TRAIN = "train --root d/base --recipe smoke --out"
 OVER = f"{TRAIN} r/smoke --overwrite"
 EVAL = f"eval --root d/base --ckpt_path {LAST} --out"
@@ -80,7 +80,9 @@ TRIALS = [
         r"nosuch\.ckpt does not exist",
         own_run,
     ),
-    Trial(128, "seed 2**40", f"{OVER} --seed {2**40}", "'train.seed': must be less", own_run),
+    Trial(
+        128, "seed 2**40", f"{OVER} --seed {2**40}", "'train.seed': must be less", own_run, code=2
+    ),
     Trial(
         130,
         "checkpoint of no network, no data",
@@ -102,6 +104,7 @@ TRIALS = [
         "--segmentaware False",
         r"foreign\.ckpt was trained with --segmentaware True, but --segmentaware False",
         foreign,
+        code=2,
     ),
     Trial(
         136,
@@ -222,13 +225,14 @@ TRIALS = [
     ),
     Trial(None, "export over a checkpoint", f"export --ckpt_path {LAST} --out {LAST}", "is a file"),
     # Beside them: --overwrite where it cannot be meant.
-    Trial(None, "resume and overwrite", f"{RESUME} --overwrite", "give one$", own_run),
+    Trial(None, "resume and overwrite", f"{RESUME} --overwrite", "give one$", own_run, code=2),
     Trial(
         None,
         "resume with other settings",
         RESUME.replace("--epochs 1", "--epochs 3"),
         "resume with the same recipe and settings; train.epochs: the run has 1, asked for 3$",
         own_run,
+        code=2,
     ),
     Trial(
         None,
@@ -271,6 +275,7 @@ TRIALS = [
         "--out r/smoke/export/MultiTask_export_segment.mindir",
         r"MultiTask_export_segment\.mindir is a file of the export that is converted",
         own_run,
+        code=2,
     ),
     Trial(
         None,

@@ -61,13 +61,13 @@ def test_training_only(root):
     remove_splits(root, "query", "test")
     found = examine_data(root)
     assert found.overrides["train.eval_every"] == 0
-    assert set(found.left_out) == {"04", "05", "06", "07"}
+    assert set(found.left_out) == {"04", "05", "06", "07", "08"}
 
 
 def test_evaluation_only(root):
     remove_splits(root, "train")
     found = examine_data(root)
-    assert set(found.left_out) == {"03", "04", "05", "06", "07"}
+    assert set(found.left_out) == {"03", "04", "05", "06", "07", "08"}
 
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -95,5 +95,5 @@ def test_variables_that_cannot_be(environment, words):
 
 
 def test_a_number_twice_is_refused(capsys):
-    assert main(["launch", "--from-env", "--workers", "2", "--", "check", "--root", "d"]) == 1
+    assert main(["launch", "--from-env", "--workers", "2", "--", "check", "--root", "d"]) == 2
     assert "--from-env says what --workers says" in capsys.readouterr().err

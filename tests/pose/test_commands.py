@@ -97,7 +97,7 @@ def test_annotations_train_and_are_evaluated(tiny_root, tmp_path, capsys):
     ],
 )
 def test_wrong_arguments_are_explained(tmp_path, capsys, arguments, message):
-    assert main([*arguments, "--out", str(tmp_path / "run")]) == 1
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -119,7 +119,7 @@ def test_export_refuses_what_it_cannot_do(exported, trained, capsys, tmp_path):
     ckpt = str(trained / "ckpt" / "last.ckpt")
     assert main(["export", "--ckpt_path", ckpt, "--out", str(exported)]) == 1
     assert "already holds an export" in capsys.readouterr().err
-    assert main(["export", "--ckpt_path", ckpt, "--out", str(tmp_path), "--heatmapaware"]) == 1
+    assert main(["export", "--ckpt_path", ckpt, "--out", str(tmp_path), "--heatmapaware"]) == 2
     assert "is a PoseEstNet; --heatmapaware is not for it" in capsys.readouterr().err
 
 

@@ -101,11 +101,11 @@ def test_table_reads_like_the_retrieval_table():
     text = format_pck_table(measure_errors(labels, labels, sizes), (0.05, 0.1), 2)
     lines = text.splitlines()
     assert lines[:2] == ["Computing PCK", "Results ----------"]
-    assert lines[2] == "PCK@0.05: 100.00%"
-    assert lines[3] == "PCK@0.1 : 100.00%"
+    assert lines[2] == "PCK@0.05: 100.0 %"
+    assert lines[3] == "PCK@0.1 : 100.0 %"
     assert lines[4] == "------------------"
     assert lines[5].split() == ["Keypoints", "@0.05", "@0.1"]
-    assert lines[6].split() == ["wheels,", "visible", "100.00%", "100.00%"]
+    assert lines[6].split() == ["wheels,", "visible", *["100.0", "%"] * 2]
     assert next(line for line in lines if line.startswith("roof, hidden")).split()[2:] == ["-"] * 2
     assert "2 images, 72 visible and 0 hidden keypoints" in text
 

@@ -31,3 +31,12 @@ def visit():
     if browser_page.PROGRAM is None:
         pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
     return browser_page.visit
+
+
+@pytest.fixture(scope="session")
+def devtools():
+    """A Chromium that is driven: any width, light or dark."""
+    module = _load("devtools")
+    if module.PROGRAM is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    return module

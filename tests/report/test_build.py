@@ -83,7 +83,7 @@ def test_runs_side_by_side_have_a_row_each_and_differences(comparison, run_dir, 
         assert f"{100 * result.mAP:.1f} %" in text
     assert ">Difference<" in text
     assert "worse is worse than good: mAP -" in text
-    assert "Queries that worse loses most" in text
+    assert "Queries on which worse loses most" in text
 
 
 def test_runs_on_other_images_are_refused(run_dir, write_run, tmp_path):

@@ -139,7 +139,7 @@ def test_two_networks_stand_side_by_side(write, tmp_path):
     assert sharp.mAP > dim.mAP
     text = write_report(runs, tmp_path / "r.html").read_text()
     points = f"{100 * (dim.mAP - sharp.mAP):+.1f}"
-    assert f"mAP {points} points" in text and "Queries that dim loses most" in text
+    assert f"mAP {points} points" in text and "Queries on which dim loses most" in text
 
 
 def test_networks_on_other_queries_leave_nothing_behind(write, tmp_path):

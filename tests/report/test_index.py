@@ -36,6 +36,15 @@ def test_profile_index_links_what_is_there_and_names_what_failed(profile):
     assert text.count("href=") == 4  # icon, skip link, notebook, report
 
 
+def test_what_is_missing_is_said_with_its_command_as_code(tmp_path):
+    rows = [("06 A", None, 1.0, "partly: no <b>. To get it: `make <it>`, then `x`")]
+    text = write_profile_index(tmp_path, "T", rows, None, {}, advice="Nothing <yet>.").read_text()
+    assert "◐ partly</span>: no &lt;b&gt;. To get it: <code>make &lt;it&gt;</code>, then" in text
+    assert "Nothing &lt;yet&gt;." in text
+    rows = [("06 A", None, 1.0, "partly: an odd `tick")]
+    assert "an odd `tick" in write_profile_index(tmp_path, "T", rows, None, {}).read_text()
+
+
 def test_profile_index_without_a_result_says_so(tmp_path):
     text = write_profile_index(tmp_path, "Empty", [], None, {}).read_text()
     assert "No trained network was evaluated" in text

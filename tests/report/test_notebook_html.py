@@ -1,12 +1,18 @@
 import base64
+import io
+import re
 from urllib.parse import quote
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from mtn_core.errors import DataError
-from mtn_core.report.notebook_html import notebook_to_html
+from mtn_core.report.notebook_html import PageLinks, notebook_to_html
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
@@ -41,7 +47,7 @@ def notebook(tmp_path):
 def test_page_names_no_address_and_runs_no_foreign_script(notebook, tmp_path):
     text = notebook_to_html(notebook, tmp_path / "a.html").read_text()
     assert "http://" not in text and "https://" not in text
-    assert text.count("<script") == 1  # the page's own, for the colour button
+    assert text.count("<script nonce=") == text.count("<script") == 2  # the page's own
     assert "mathjax" not in text.lower() and "require" not in text.lower()
     assert "default-src 'none'" in text
 
@@ -71,7 +77,7 @@ def test_title_is_escaped(tmp_path):
 
 
 def test_what_is_no_notebook_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no notebook at"):
+    with pytest.raises(FileNotFoundError, match=r"notebook .* does not exist"):
         notebook_to_html(tmp_path / "absent.ipynb", tmp_path / "a.html")
     (tmp_path / "b.ipynb").write_text("{}")
     with pytest.raises(DataError, match="not a Jupyter notebook"):
@@ -127,3 +133,81 @@ def test_a_picture_of_the_run_is_shown(tmp_path):
     nbformat.write(notebook, folder / "n.ipynb")
     text = notebook_to_html(folder / "n.ipynb", tmp_path / "n.html").read_text()
     assert base64.b64encode(b"\x89PNG of the run").decode() in text
+
+
+def page_of(tmp_path, *outputs, links=None):
+    path = write(tmp_path / "n.ipynb", [new_code_cell("x", outputs=list(outputs))])
+    return notebook_to_html(path, tmp_path / "n.html", links=links).read_text()
+
+
+def test_frozen_bars_are_left_out(tmp_path):
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
+    bar = "PCK:   0%|          | 0/122 [00:00<?, ?image/s]"
+    text = page_of(
+        tmp_path,
+        new_output("stream", name="stdout", text="epoch 1 is done\n"),
+        new_output("display_data", data={**widget, "text/plain": bar}),
+        new_output("stream", name="stdout", text="epoch 2 is done\n"),
+        new_output(
+            "stream", name="stderr", text=f"\r{bar}\rx:  50%|###   | 1/2 [00:01<00:01]\nend"
+        ),
+        new_output("stream", name="stdout", text="a share of 50% stays\n"),
+    )
+    assert "%|" not in text and "/122" not in text
+    for kept in ("epoch 1 is done\nepoch 2 is done", "end", "a share of 50% stays"):
+        assert kept in text
+
+
+def test_long_outputs_are_folded_and_say_how_much(tmp_path):
+    lines = [f"<line {k}>" for k in range(100)]
+    text = page_of(tmp_path, new_output("stream", name="stdout", text="\n".join(lines) + "\n"))
+    assert "<summary>85 more lines</summary>" in text
+    assert all(f"&lt;line {k}&gt;" in text for k in range(100))
+    assert text.index("&lt;line 14&gt;") < text.index("<details")
+    assert text.index("&lt;line 15&gt;") > text.index("<details")
+    short = page_of(tmp_path, new_output("stream", name="stdout", text="\n".join(lines[:40])))
+    assert "more lines" not in short
+
+
+def test_an_empty_table_is_the_word_none(tmp_path):
+    empty, full = (pd.DataFrame({"a": rows}).to_html(notebook=True) for rows in ([], [1]))
+    pages = [{"text/html": table + "<p>0 rows × 1 columns</p>"} for table in (empty, full)]
+    text = page_of(tmp_path, *(new_output("display_data", data=data) for data in pages))
+    assert text.count("<p class='none'>none</p>") == 1 and "0 rows" not in text
+    assert text.count("<table") == 1 == text.count("<div class='scroll' tabindex='0'")
+
+
+def test_a_scale_of_colours_is_not_turned(tmp_path):
+    figure = Figure()
+    figure.subplots().imshow(np.eye(4), cmap="viridis")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    picture = base64.b64encode(file.getvalue()).decode()
+    text = page_of(tmp_path, new_output("display_data", data={"image/png": picture}))
+    assert '<img class="photo"' in text
+
+
+def test_charts_turn_dark_and_photographs_do_not(tmp_path):
+    figure = Figure()
+    figure.subplots().plot([1, 3, 2])
+    chart = io.BytesIO()
+    figure.savefig(chart, format="png")
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    photo = io.BytesIO()
+    Image.fromarray(noise).save(photo, "PNG")
+    pictures = [base64.b64encode(file.getvalue()).decode() for file in (chart, photo)]
+    text = page_of(
+        tmp_path, *(new_output("display_data", data={"image/png": one}) for one in pictures)
+    )
+    kinds = re.findall(r'<img class="(\w+)"[^>]*src="data:image/png;base64,([^"]+)"', text)
+    assert kinds == [("drawing", pictures[0]), ("photo", pictures[1])]
+
+
+def test_a_page_leads_to_the_others(tmp_path):
+    pages = [("01 A", "01_a.html"), ("02 B", "02_b.html"), ("03 C", "03_c.html")]
+    text = page_of(tmp_path, links=PageLinks.of_place(pages, 1, report="report.html"))
+    for address in ("index.html", "01_a.html", "03_c.html", "report.html"):
+        assert text.count(f'href="{address}"') == 2  # above and below
+    first = page_of(tmp_path, links=PageLinks.of_place(pages, 0, report=None))
+    assert 'rel="prev"' not in first and 'href="report.html"' not in first
+    assert "<nav" in first and 'rel="next" href="02_b.html"' in first

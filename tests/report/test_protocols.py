@@ -20,8 +20,8 @@ def test_protocol_draws_and_roles_are_said(run_dir, tmp_path):
     path.write_text(json.dumps(results))
     run = load_run(folder)
     note = make_headline_table([run]).note
-    assert "10 draws, which is what is published: mAP 25.00% ± 1.25%" in note
-    assert "7 distractors stand in the gallery and match nothing; 2 junk images" in note
+    assert "draws the gallery 10 times" in note and "mAP 25.0 % ± 1.2 %" in note
+    assert "7 distractors, which match no query; 2 junk images" in note
     assert dict(describe_provenance(run))["Protocol"].startswith("VehicleID, 800 vehicles (ignored")
 
 

@@ -79,7 +79,7 @@ def test_training_and_evaluation_on_cpu(tmp_path, smoke_root):
     for part in ("Computing CMC and mAP", "Rank-1  : ", "Color classification accuracy: "):
         assert part in text
     done = run("run_eval_cpu.sh", smoke_root, best, 0, "h", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "--heatmapaware" in done.stdout
     again = run("run_single_train_cpu.sh", smoke_root, "none", 0, "s", cwd=tmp_path, RECIPE="smoke")
     assert again.returncode == 1

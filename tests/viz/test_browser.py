@@ -7,6 +7,7 @@ from mtn_core.results import RetrievalResult
 from mtn_core.viz.browser import BrowserState, RetrievalBrowser
 from mtn_core.viz.browser_widget import BrowserWidget, has_front_end, show_browser
 from mtn_core.viz.crops import CropSource
+from mtn_core.viz.tables import say_percent
 
 
 @pytest.fixture
@@ -116,6 +117,10 @@ def test_widget_filters_selects_and_draws(browser, result):
     assert widget.queries.value == rows[0]
     widget.controls["ap_range"].value = (0, 0.01)
     assert widget.queries.value is None and widget.picture.value == b""
+    assert widget.picture.layout.display == "none"  # an empty image is shown as a broken one
+    assert widget.summary.value == "No query fits these filters."
+    widget.controls["ap_range"].value = (0, 1)
+    assert widget.picture.value and widget.picture.layout.display == ""
 
 
 @pytest.mark.parametrize("column", ["camid", "color_id", "type_id"])
@@ -137,3 +142,37 @@ def test_widget_redraws_for_keypoints_and_length(browser):
     before = bytes(widget.picture.value)
     widget.controls["reranked"].value = True
     assert bytes(widget.picture.value) != before
+
+
+def test_counts_are_of_the_queries_that_the_other_filters_leave(browser, result):
+    widget = BrowserWidget(browser)
+    widget.controls["camid"].value = 2
+    frame = result.per_query[result.per_query["camid"] == 2]
+    labels = dict((value, label) for label, value in widget.controls["color_id"].options)
+    assert labels[None] == f"any ({len(frame)})"
+    for value, count in frame["color_id"].value_counts().items():
+        assert labels[value].endswith(f"({count})")
+    assert set(labels) - {None} == set(frame["color_id"])
+    # The list of cameras itself counts all cameras, and keeps its choice.
+    cameras = widget.controls["camid"]
+    assert cameras.value == 2 and cameras.options[0][0] == f"any ({result.num_query})"
+    widget.controls["ap_range"].value = (0, 0.01)
+    assert cameras.value == 2 and cameras.label == "camera 2 (0)"
+
+
+def test_a_reranked_list_names_both_precisions(browser, result):
+    row = browser.select(BrowserState())[0]
+    for reranked in (False, True):
+        figure = browser.draw([row], BrowserState(reranked=reranked))
+        title = figure.axes[0].get_title("left")
+        before = f"({say_percent(result.ap[row])} before)"
+        assert (f"after re-ranking {before}" in title) == reranked
+
+
+def test_long_lists_are_wrapped_and_captions_are_legible(browser):
+    figure = browser.draw([0, 1], BrowserState(top_k=20))
+    assert figure.get_size_inches()[0] < 9  # shown at its own size, not shrunk
+    sizes = {text.get_fontsize() for ax in figure.axes for text in ax.texts}
+    assert min(sizes) >= 7.5
+    lines = {round(text.get_position()[1], 2) for text in figure.axes[0].texts}
+    assert min(lines) < -2

@@ -134,7 +134,7 @@ def test_a_sheet_holds_every_crop_with_its_caption(ax, splits):
     assert len(ax.images) == 10
     captions = " ".join(t.get_text() for t in ax.texts)
     for row in rows:
-        assert f"id {splits['train'].frame['pid'][row]} " in captions
+        assert f"vehicle {splits['train'].frame['pid'][row]}," in captions
     assert len(ax.collections) == 20, "keypoints of both sides of each crop"
 
 

@@ -131,7 +131,7 @@ def test_rank_list_shows_sign_distance_identity_and_camera(ax, run_dir, result):
     shown = texts(ax)
     for entry in ranked.entries:
         assert MARKS[entry.verdict].sign in shown
-        assert f"id {entry.pid}" in shown and f"cam {entry.camid}" in shown
+        assert f"vehicle {entry.pid}" in shown and f"camera {entry.camid}" in shown
         assert any(f"d {entry.distance:.2f}" in text for text in shown)
     assert len(ax.images) == len(ranked.entries) + 1
     assert not crops.missing

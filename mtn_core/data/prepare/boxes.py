@@ -14,6 +14,7 @@ from mtn_core.data.images import read_image
 from mtn_core.data.layout import IMAGE_SUFFIXES
 from mtn_core.data.prepare.sources import FIELDS
 from mtn_core.errors import ConfigError, DataError, first_line, first_offenders
+from mtn_core.files import why_no_file
 from mtn_core.progress import progress_bar
 
 ID_NAMES = ("pid", "vehicle_id", "vehicleid", "track_id", "id")
@@ -50,7 +51,7 @@ def read_boxes(path: Path) -> list[Box]:
         DataError: Neither of the two, or boxes without a vehicle.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is no file")
+        raise DataError(f"{path} {why_no_file(path)}")
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:

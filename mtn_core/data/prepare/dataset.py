@@ -14,6 +14,7 @@ from mtn_core.data.prepare.datasets.vric import read_vric
 from mtn_core.data.prepare.placing import refuse_full_root, refuse_linked_sources, refuse_overlap
 from mtn_core.data.prepare.writing import LayoutReport, write_layout
 from mtn_core.errors import ConfigError, DataError, first_offenders
+from mtn_core.files import why_no_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ def prepare_dataset(
     refuse_overlap(root, {"--download": download}, {})
     refuse_full_root(root, overwrite=overwrite)
     if not download.is_dir():
-        raise DataError(f"folder {download} does not exist")
+        raise DataError(f"folder {download} {why_no_folder(download)}")
     found = reader.read(download, part, seed)
     refuse_linked_sources(root, "--download", [found.images / s for s in found.table["source"]])
     deviations = found.deviations()

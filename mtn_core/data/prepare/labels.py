@@ -9,6 +9,7 @@ import pandas as pd
 
 from mtn_core.data.labels import LABEL_COLUMNS, camera_of, ids_problem, name_problem, read_labels
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.files import why_no_file
 from mtn_core.vehicle import NUM_KEYPOINTS, UNKNOWN
 
 _DECLARATION = re.compile(rb"^(?:\xef\xbb\xbf)?\s*<\?xml[^>]*\?>")
@@ -60,7 +61,7 @@ def read_items(path: Path) -> list[ET.Element]:
         DataError: Absent, not decodable, not XML, or without items.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist; is its folder the download's own?")
+        raise DataError(f"{path} {why_no_file(path)}; is its folder the download's own?")
     items = list(_parse(path).iter("Item"))
     if not items:
         raise DataError(f"{path} has no <Item> elements; expected a label file like VeRi's")

@@ -14,7 +14,7 @@ from mtn_core.vehicle import COLOR_NAMES, TYPE_NAMES, UNKNOWN
 
 _DIGITS = re.compile(r"[0-9]+")
 _NUMBERED = re.compile(r"((?:[^\W\d_][^0-9]*)?)([0-9]+)")
-_UNKNOWN = frozenset({"", "-1", "unknown", "none", "nan"})
+UNKNOWN_TEXTS = frozenset({"", "-1", "unknown", "none", "nan"})
 _ALIASES = {"gallery": "test", "training": "train", "probe": "query"}
 
 
@@ -116,7 +116,7 @@ def _number_ids(pids: pd.Series, notes: list[str]) -> dict[str, int]:
 
 
 def _number_cameras(cameras: pd.Series, notes: list[str]) -> dict[str, int]:
-    unknown = {text for text in set(cameras) if text.lower() in _UNKNOWN}
+    unknown = {text for text in set(cameras) if text.lower() in UNKNOWN_TEXTS}
     texts = sorted(set(cameras) - unknown)
     negative = [text for text in texts if text.startswith("-") and _DIGITS.fullmatch(text[1:])]
     if negative:
@@ -141,7 +141,7 @@ def _one_to_one(numbers: dict[str, int]) -> bool:
 def _classes(table: pd.DataFrame, column: str, of, names: Sequence[str]) -> list[int]:
     values, bad = [], []
     for name, text in zip(table["name"], table[column], strict=True):
-        if text.lower() in _UNKNOWN:
+        if text.lower() in UNKNOWN_TEXTS:
             values.append(UNKNOWN)
             continue
         number = int(text[:20]) if _DIGITS.fullmatch(text) and text.isascii() else of(text)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mtn_core.data.prepare.labels import read_text
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.files import why_no_file
 
 ORIENTATION_NAME = "orientation.csv"
 # By their number in the file, in this project's words.
@@ -38,7 +39,7 @@ def read_orientations(paths: Iterable[str | Path]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in map(Path, paths):
         if not path.is_file():
-            raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is no file")
+            raise DataError(f"{path} {why_no_file(path)}")
         bad = []
         for number, line in enumerate(read_text(path).splitlines(), start=1):
             cells = line.split()

@@ -3,13 +3,14 @@
 import csv as csv_module
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mtn_core.data.layout import IMAGE_SUFFIXES
 from mtn_core.errors import ConfigError, DataError, first_line, first_offenders
+from mtn_core.files import why_no_file
 
 FIELDS = ("pid", "camid", "color_id", "type_id", "split", "track", "role")
 _TOKEN = re.compile(r"\{(\w+)\}|\*\*|\*")
@@ -20,18 +21,24 @@ _PIECE_FIRST = r"[^/_.]+|[^/]+?"
 _DELIMITERS = ",;\t|"
 
 
-def pattern_to_regex(pattern: str) -> re.Pattern[str]:
+def pattern_to_regex(
+    pattern: str, fields: Sequence[str] = FIELDS, needed: Sequence[str] = ("pid",)
+) -> re.Pattern[str]:
     """Regular expression of a pattern such as ``{pid}_c{camid}_*.jpg``.
 
     ``*`` stands for anything within a folder's or file's name, ``**`` for anything. Letters between
     the fields may be upper or lower case.
 
+    Args:
+        pattern: What names look like.
+        fields: Those that it may hold.
+        needed: Those of them that it must hold.
+
     Raises:
-        ConfigError: No ``{pid}``, an unknown field, or a field that comes twice.
+        ConfigError: A needed field is missing, one is not known, or comes twice.
     """
-    _check_fields(
-        [m.group(1) for m in _TOKEN.finditer(pattern) if m.group(1)], "--pattern", pattern
-    )
+    found = [m.group(1) for m in _TOKEN.finditer(pattern) if m.group(1)]
+    _check_fields(found, "--pattern", pattern, fields, needed)
     parts, position = [], 0
     for match in _TOKEN.finditer(pattern):
         parts.append(_literal(pattern[position : match.start()]))
@@ -54,7 +61,7 @@ def check_regex(text: str) -> re.Pattern[str]:
         regex = re.compile(text)
     except re.error as error:
         raise ConfigError(f"--regex {text!r} is not a regular expression: {error}") from error
-    _check_fields(list(regex.groupindex), "--regex", text)
+    _check_fields(list(regex.groupindex), "--regex", text, FIELDS, ("pid",))
     return regex
 
 
@@ -100,11 +107,22 @@ def rows_by_name(
     return pd.DataFrame(rows), bad
 
 
-def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+def rows_by_csv(
+    images: Path,
+    path: Path,
+    fields: Sequence[str] = FIELDS,
+    needed: Sequence[str] = ("pid",),
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """What a CSV says: texts, as they stand there.
 
     Commas, semicolons, tabs and bars are understood, a byte-order mark and any line ends, too. An
     image with several rows, or several splits in its row (``query+test``), stands in each of them.
+
+    Args:
+        images: Folder that names are relative to.
+        path: The CSV.
+        fields: Columns that are read beside ``name``.
+        needed: Those of them that must be there, and not empty.
 
     Returns:
         As :func:`rows_by_name`, and notes for a person.
@@ -113,7 +131,7 @@ def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str],
         DataError: Not a table with the columns, or rows that cannot be meant.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is no file")
+        raise DataError(f"{path} {why_no_file(path)}")
     try:
         text = path.read_text("utf-8-sig")
         first = text.partition("\n")[0]
@@ -135,28 +153,30 @@ def rows_by_csv(images: Path, path: Path) -> tuple[pd.DataFrame, dict[str, str],
     for column in table.columns.intersection(["camid", "color_id", "type_id"]):
         # Programs that take a column with gaps for numbers write 3.0 for 3.
         table[column] = table[column].str.replace(r"^(\d+)\.0$", r"\1", regex=True)
-    missing = [c for c in ("name", "pid") if c not in table.columns]
+    needed = ["name", *needed]
+    missing = [c for c in needed if c not in table.columns]
     if missing:
+        others = ", ".join(field for field in fields if field not in needed)
         raise DataError(
-            f"{path} lacks the columns {', '.join(missing)}; expected a header with name, pid and "
-            f"any of {', '.join(FIELDS[1:])}, got {', '.join(table.columns)}"
+            f"{path} lacks the columns {', '.join(missing)}; expected a header with "
+            f"{', '.join(needed)} and any of {others}, got {', '.join(table.columns)}"
         )
 
     if table.empty:
         raise DataError(f"{path} has a header and no rows")
-    empty = [f"line {row + 2}" for row in table.index[(table[["name", "pid"]] == "").any(axis=1)]]
+    empty = [f"line {row + 2}" for row in table.index[(table[needed] == "").any(axis=1)]]
     if empty:
-        raise DataError(f"{path}: empty name or pid in {first_offenders(empty)}")
+        raise DataError(f"{path}: empty {' or '.join(needed)} in {first_offenders(empty)}")
     table["name"] = [Path(name.replace("\\", "/")).as_posix() for name in table["name"]]
     outside = [n for n in table["name"] if Path(n).is_absolute() or ".." in Path(n).parts]
     if outside:
         raise DataError(f"{path}: names leave the image folder: {first_offenders(outside)}")
-    unused = [column for column in table.columns if column not in ("name", *FIELDS)]
+    unused = [column for column in table.columns if column not in ("name", *fields)]
     notes = [f"columns of {path.name} that are not used: {', '.join(unused)}"] if unused else []
-    table = table[["name", *(c for c in FIELDS if c in table)]]
+    table = table[["name", *(c for c in fields if c in table)]]
     _refuse_contradictions(table, path)
     names = table["name"].unique()
-    bad = {n: f"does not exist in {images}" for n in names if not (images / n).is_file()}
+    bad = {n: f"{why_no_file(images / n)} in {images}" for n in names if not (images / n).is_file()}
     return table, bad, notes
 
 
@@ -185,14 +205,17 @@ def _refuse_contradictions(table: pd.DataFrame, path: Path) -> None:
         raise DataError(f"{path}: names stand there twice: {first_offenders(twice)}")
 
 
-def _check_fields(fields: list[str], flag: str, text: str) -> None:
-    unknown = sorted(set(fields) - set(FIELDS))
-    if unknown or "pid" not in fields or len(set(fields)) < len(fields):
+def _check_fields(
+    found: list[str], flag: str, text: str, fields: Sequence[str], needed: Sequence[str]
+) -> None:
+    missing, unknown = set(needed) - set(found), set(found) - set(fields)
+    if missing or unknown or len(set(found)) < len(found):
         form = "{%s}" if flag == "--pattern" else "(?P<%s>...)"
+        must = f"must hold {', '.join(form % f for f in needed)} and " if needed else ""
+        others = ", ".join(form % f for f in fields if f not in needed)
         raise ConfigError(
-            f"{flag} {text!r} must hold {form % 'pid'} and may hold "
-            f"{', '.join(form % f for f in FIELDS[1:])}, each once; "
-            f"got {', '.join(fields) or 'none of them'}"
+            f"{flag} {text!r} {must}may hold {others}, each once; "
+            f"got {', '.join(found) or 'none of them'}"
         )
 
 

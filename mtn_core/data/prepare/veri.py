@@ -27,8 +27,8 @@ from mtn_core.data.prepare.placing import (
     refuse_linked_sources,
     refuse_overlap,
 )
-from mtn_core.errors import DataError, first_offenders
-from mtn_core.files import atomic_folder, write_text
+from mtn_core.errors import ConfigError, DataError, first_offenders
+from mtn_core.files import atomic_folder, why_no_folder, write_text
 from mtn_core.progress import progress_bar
 
 OFFICIAL_IMAGES = {"train": 37_778, "query": 1_678, "test": 11_579}
@@ -112,7 +112,7 @@ def prepare_veri(
         What was found; also written, in full, to ``veri/prepare_report.txt``.
 
     Raises:
-        ConfigError: A source overlaps ``root/veri``.
+        ConfigError: A source overlaps ``root/veri``, or there is none.
         DataError: Files missing or broken, or counts that are not official.
         RunFolderError: ``root/veri`` holds something and ``overwrite`` is false.
     """
@@ -123,11 +123,11 @@ def prepare_veri(
     refuse_full_root(root, overwrite=overwrite)
     source = None if labels_only or download is None else Path(download)
     if source is None and not labels_only:
-        raise DataError("--download is needed, or --labels-only to write label files alone")
+        raise ConfigError("--download is needed, or --labels-only to write label files alone")
     folders = [Path(f) for f in (labels, download) if f is not None]
     for folder in folders:
         if not folder.is_dir():
-            raise DataError(f"folder {folder} does not exist")
+            raise DataError(f"folder {folder} {why_no_folder(folder)}")
     report = VeriReport()
     known = read_orientations(orientations)
     tables = _read_all(folders, report)

@@ -12,6 +12,7 @@
     label();
     button.addEventListener("click", () => {
       root.dataset.theme = isDark() ? "light" : "dark";
+      page.remember("theme", root.dataset.theme);
       label();
     });
   }

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mtn_core.data.prepare.labels import read_text
 from mtn_core.errors import DataError, first_offenders
+from mtn_core.files import why_no_file
 from mtn_core.metrics.protocol import VERI, EvaluationProtocol
 from mtn_core.vehicle import COLOR_NAMES, TYPE_NAMES, UNKNOWN
 
@@ -64,7 +65,7 @@ def read_rows(path: Path, widths: Iterable[int]) -> list[list[str]]:
         DataError: Absent, not UTF-8, without rows, or a row of another width.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist; is its folder the download's own?")
+        raise DataError(f"{path} {why_no_file(path)}; is its folder the download's own?")
     widths = tuple(widths)
     rows, bad = [], []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
