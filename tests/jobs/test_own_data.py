@@ -117,8 +117,8 @@ def test_the_command_on_own_data(root, notebooks, tmp_path, capsys):
     ("arguments", "code", "message"),
     [
         (["--name", "a/b"], 2, "expected the name of a folder"),
-        (["--recipe", "strogn"], 1, "did you mean 'strong'"),
-        (["--set", "optim.lr=1"], 1, "optim.lr"),
+        (["--recipe", "strogn"], 2, "did you mean 'strong'"),
+        (["--set", "optim.lr=1"], 2, "optim.lr"),
         (["--name", "x", "--root", "nowhere"], 1, "does not exist"),
     ],
 )
