@@ -8,7 +8,7 @@ is ``GPU``, :mod:`mtn_core.cuda`.
 from mtn_core.cuda import use_cuda
 from mtn_core.environment import guard_environment
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 guard_environment()
 use_cuda()
