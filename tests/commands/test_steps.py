@@ -107,7 +107,7 @@ def test_a_pipe_is_not_said_to_be_absent(run_dir, tmp_path, capsys):
     os.mkfifo(tmp_path / "crop.jpg")
     words = ["search", "--run", str(run_dir), "--image", str(tmp_path / "crop.jpg")]
     assert main(words) == 1
-    assert f"image {tmp_path / 'crop.jpg'} is not a regular file" in capsys.readouterr().err
+    assert f"{tmp_path / 'crop.jpg'} cannot be read: it is a named pipe" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

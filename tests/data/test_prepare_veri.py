@@ -137,14 +137,14 @@ def test_sources_that_disagree_are_noted(download, labels, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "error", "message"),
     [
-        ({}, "--download is needed, or --labels-only"),
-        ({"download": "nowhere"}, "folder nowhere does not exist"),
+        ({}, ConfigError, "--download is needed, or --labels-only"),
+        ({"download": "nowhere"}, DataError, "folder nowhere does not exist"),
     ],
 )
-def test_wrong_use(tmp_path, options, message):
-    with pytest.raises(DataError, match=message):
+def test_wrong_use(tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
         prepare_veri(tmp_path, **options)
 
 

@@ -184,7 +184,9 @@ def test_embeddings_follow_the_split_whatever_the_batch_size(run, smoke_root, de
     first = embed_split(backend, source, batch_size=16)
     second = embed_split(backend, source, batch_size=7)
     assert first.names.tolist() == source.split.frame["name"].tolist()
-    np.testing.assert_allclose(first.features, second.features, atol=1e-5)
+    # Batches of another size are summed in another order: float32, relative to the largest value.
+    largest = np.abs(first.features).max()
+    np.testing.assert_allclose(first.features, second.features, atol=1e-5 * max(1.0, largest))
     assert (first.sizes > 0).all()
 
 

@@ -84,5 +84,5 @@ def test_maps_that_the_model_does_not_see(repository, exported, smoke_root, tmp_
     done = run_script(
         repository, mindir, smoke_root, "y", "CPU", 0, "y", "y", MTN_INFER_DIR=tmp_path / "work"
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "--heatmapaware False, but --heatmapaware True" in done.stderr

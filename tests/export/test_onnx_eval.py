@@ -84,7 +84,7 @@ def test_a_network_without_attributes_names_no_class(tools, tmp_path, smoke_root
 def test_flags_and_folders(tiny_export, smoke_root, tmp_path, capsys):
     arguments = ["eval-onnx", "--root", str(smoke_root), "--out", str(tmp_path / "r")]
     arguments += ["--onnx_path", str(tiny_export.path)]
-    assert main([*arguments, "--heatmapaware"]) == 1
+    assert main([*arguments, "--heatmapaware"]) == 2
     assert "--heatmapaware False, but --heatmapaware True" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
     (tmp_path / "r").mkdir()

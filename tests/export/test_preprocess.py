@@ -127,7 +127,7 @@ def test_reuse_notices_missing_files(made, smoke_root, tmp_path):
 def test_flags_of_another_model(made, smoke_root, tmp_path, capsys):
     arguments = ["--root", str(smoke_root), "--mindir_path", str(made.folder / "tiny.onnx")]
     arguments += ["--result_dir", str(tmp_path / "i"), "--label_dir", str(tmp_path / "l")]
-    assert main(["preprocess", *arguments, "--heatmapaware", "True"]) == 1
+    assert main(["preprocess", *arguments, "--heatmapaware", "True"]) == 2
     assert "--heatmapaware False, but --heatmapaware True" in capsys.readouterr().err
     assert not (tmp_path / "i").exists()
 

@@ -74,4 +74,4 @@ def test_vehicles_that_are_trained_on_and_tested_are_named(smoke_root, tmp_path,
         shutil.copytree(root / "veri" / f"{part}_train", root / "veri" / f"{part}_test")
     shutil.copy(label_path(root, "train"), label_path(root, "test"))
     open_evaluation(root, ModelConfig(image_size=32))
-    assert "24 vehicles and 243 images of the test" in caplog.text
+    assert "24 vehicles and 245 images of the test" in caplog.text

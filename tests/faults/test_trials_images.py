@@ -236,7 +236,7 @@ def test_the_limit_of_the_configuration_rules_over_the_variable(workspace, capfd
     monkeypatch.setenv("MTN_MAX_PIXELS", "9")
     arguments = ["eval", "--root", "d/base", *LAST.split(), "--set"]
     assert main([*arguments, "data.max_pixels=20000", "data.num_workers=1"]) == 1
-    assert "435x294 = 127890 pixels, more than 20000; shrink" in capfd.readouterr().err
+    assert "203x130 = 26390 pixels, more than 20000; shrink" in capfd.readouterr().err
     assert main([*arguments, "data.num_workers=1"]) == 1
     assert "158x77 = 12166 pixels, more than 9; shrink" in capfd.readouterr().err
     assert not (workspace / "x/e").exists()

@@ -169,4 +169,4 @@ def test_maps_of_an_image_that_exif_turns(workspace, capfd):
     stored.save(path, exif=exif)
     capfd.readouterr()
     assert main(["check", "--root", "d/e", "--splits", "query"]) == 1
-    assert "but the maps are drawn for 77x158; mtn draw-pose --overwrite" in capfd.readouterr().out
+    assert "but the maps are drawn for 130x203; mtn draw-pose --overwrite" in capfd.readouterr().out
