@@ -191,7 +191,7 @@ RESULTS = [
     (None, "a pipe", instead(os.mkfifo), r"\(embedding\) is not a regular file"),
     (None, "a folder", instead(os.mkdir), r"\(embedding\) is not a regular file"),
     (None, "nan", lambda f: f.write_bytes(np.full(1024, NAN, np.float32)), r"not finite"),
-    (None, "more images", lambda f: f.with_name("veri_data_query_img_56_0.bin").touch(), r"more"),
+    (None, "more images", lambda f: f.with_name("veri_data_query_img_58_0.bin").touch(), r"more"),
 ]
 REUSED = [
     (None, "input without bytes", lambda p: p.write_bytes(b""), r"img lacks files of \d+ bytes"),

@@ -232,13 +232,13 @@ def test_trial(trial, workspace, capfd, caplog):
 
 
 def test_the_limit_of_the_configuration_rules_over_the_variable(workspace, capfd, monkeypatch):
-    """The first query has 12,166 pixels, the second 127,890."""
+    """The first query has 26,390 pixels, the second 28,086."""
     monkeypatch.setenv("MTN_MAX_PIXELS", "9")
     arguments = ["eval", "--root", "d/base", *LAST.split(), "--set"]
-    assert main([*arguments, "data.max_pixels=20000", "data.num_workers=1"]) == 1
-    assert "203x130 = 26390 pixels, more than 20000; shrink" in capfd.readouterr().err
+    assert main([*arguments, "data.max_pixels=27000", "data.num_workers=1"]) == 1
+    assert "186x151 = 28086 pixels, more than 27000; shrink" in capfd.readouterr().err
     assert main([*arguments, "data.num_workers=1"]) == 1
-    assert "158x77 = 12166 pixels, more than 9; shrink" in capfd.readouterr().err
+    assert "203x130 = 26390 pixels, more than 9; shrink" in capfd.readouterr().err
     assert not (workspace / "x/e").exists()
 
 
@@ -253,7 +253,7 @@ def test_the_variable_rules_where_there_is_no_configuration(
     command, workspace, capfd, caplog, monkeypatch
 ):
     monkeypatch.setenv("MTN_MAX_PIXELS", "100")
-    check(Trial(None, "a limit", command, "12166 pixels, more than 100"), workspace, capfd, caplog)
+    check(Trial(None, "a limit", command, "26390 pixels, more than 100"), workspace, capfd, caplog)
     monkeypatch.setenv("MTN_MAX_PIXELS", "all")
     expected = "MTN_MAX_PIXELS must be a whole number"
     check(Trial(None, "no limit", command, expected, code=2), workspace, capfd, caplog)
