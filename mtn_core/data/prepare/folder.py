@@ -27,6 +27,7 @@ from mtn_core.data.prepare.sources import (
 from mtn_core.data.prepare.writing import LayoutReport, table_of, write_layout
 from mtn_core.data.strict import StrictDecoder
 from mtn_core.errors import ConfigError, DataError, first_offenders
+from mtn_core.pixel_limit import max_pixels
 from mtn_core.progress import progress_bar
 
 JUNK_IDS = ("-1",)
@@ -89,6 +90,7 @@ def prepare_folder(
         DataError: No images, or files that cannot be used.
         RunFolderError: ``root/veri`` holds something and ``overwrite`` is false.
     """
+    max_pixels()  # an unusable limit is no problem of any file
     refuse_overlap(root, {"--images": images}, {"--csv": csv, "--boxes": boxes})
     refuse_full_root(root, overwrite=overwrite)
     if sum(given is not None for given in (pattern, regex, csv, boxes)) != 1:
