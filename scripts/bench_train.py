@@ -62,6 +62,20 @@ class FewBatches:
         self.loader.close()
 
 
+def settings(inputs: str, size: int, args: argparse.Namespace) -> dict:
+    """Overrides of the recipe: what the network sees, and how many images at a time."""
+    heatmaps, segments = INPUTS[inputs]
+    return {
+        "model.heatmaps": heatmaps,
+        "model.segments": segments,
+        "model.keypoints": inputs != "RGB",
+        "model.image_size": size,
+        "data.ids_per_batch": args.batch // 4,
+        "data.images_per_id": 4,
+        "train.eval_every": 0,
+    }
+
+
 def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dict:
     """One row: seconds a step in the loop and bare, and the process's peak memory."""
     from mtn_core.config import load_config
@@ -72,17 +86,7 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
     from mtn_core.engine.train import TrainingLoop
     from mtn_core.runs import RunFolder
 
-    heatmaps, segments = INPUTS[inputs]
-    overrides = {
-        "model.heatmaps": heatmaps,
-        "model.segments": segments,
-        "model.keypoints": inputs != "RGB",
-        "model.image_size": size,
-        "data.ids_per_batch": args.batch // 4,
-        "data.images_per_id": 4,
-        "train.epochs": 1,
-        "train.eval_every": 0,
-    }
+    overrides = {**settings(inputs, size, args), "train.epochs": 1}
     config = load_config(args.recipe, overrides)
     device = setup_device("CPU")
     task = MultiTaskTask(config, open_training([root], config), None, device)
@@ -151,16 +155,7 @@ def measure_pieces(root: Path, inputs: str, size: int, args: argparse.Namespace)
     from mtn_core.engine.multitask import MultiTaskTask, open_training
     from mtn_core.engine.step import GradientCell, TrainStep
 
-    heatmaps, segments = INPUTS[inputs]
-    overrides = {
-        "model.heatmaps": heatmaps,
-        "model.segments": segments,
-        "model.keypoints": inputs != "RGB",
-        "model.image_size": size,
-        "data.ids_per_batch": args.batch // 4,
-        "data.images_per_id": 4,
-        "train.eval_every": 0,
-    }
+    overrides = settings(inputs, size, args)
     config = load_config(args.recipe, overrides)
     device = setup_device("CPU")
     source = open_training([root], config)
