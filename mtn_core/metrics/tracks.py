@@ -1,8 +1,8 @@
 """VeRi's image-to-track protocol: the gallery is made of tracks, not of single images.
 
 A track is one passage of a vehicle before a camera. Its distance to a query is that of its nearest
-image, or that of its mean embedding. Tracks of the query's vehicle at the query's camera are
-ignored.
+image, or that of its mean embedding, in which images that look like the rest of the track may weigh
+more. Tracks of the query's vehicle at the query's camera are ignored.
 
 Source: Liu et al., "PROVID: Progressive and Multimodal Vehicle Re-identification for Large-Scale
     Urban Surveillance", TMM 2018 (image-to-track search).
@@ -22,7 +22,8 @@ from mtn_core.metrics.retrieval import RetrievalMetrics, evaluate_blocks
 # With it, VeRi's gallery falls into 2,023 tracks; its authors count 2,021.
 MAX_FRAME_GAP = 200
 _FRAME = re.compile(r"_c\d+_(\d+)")
-HOW = ("nearest", "mean")
+HOW = ("nearest", "mean", "weighted")
+ALPHA = 3.0  # as for query expansion
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,7 @@ def evaluate_tracks(
         q_pids: ``(num_query,)`` integers.
         q_camids: ``(num_query,)`` integers.
         tracks: Of the gallery, from :func:`find_tracks`.
-        how: ``nearest`` image or ``mean`` embedding of a track.
+        how: ``nearest`` image of a track, or its ``mean`` or ``weighted`` embedding.
         metric: ``euclidean`` or ``cosine``.
         max_rank: Length of the CMC curve.
 
@@ -148,15 +149,40 @@ def evaluate_tracks(
     if how == "nearest":
         distances: KeyBlocks = TrackDistances(query, gallery, tracks.index, metric)
     else:
-        distances = create_distances(query, mean_embeddings(gallery, tracks), metric)
+        alpha = ALPHA if how == "weighted" else 0
+        distances = create_distances(query, mean_embeddings(gallery, tracks, alpha=alpha), metric)
     return evaluate_blocks(
         distances, q_pids, tracks.pids, q_camids, tracks.camids, max_rank=max_rank
     )
 
 
-def mean_embeddings(gallery: np.ndarray, tracks: Tracks) -> np.ndarray:
-    """``(num_tracks, D)`` mean embedding of each track, in the type of ``gallery``."""
+def mean_embeddings(gallery: np.ndarray, tracks: Tracks, *, alpha: float = 0) -> np.ndarray:
+    """Mean embedding of each track.
+
+    Args:
+        gallery: ``(num_gallery, D)`` float32 or float64.
+        tracks: Of the gallery.
+        alpha: The weight of an image is its cosine similarity to the plain mean (none below 0) to
+            this power, so that a blurred or occluded frame weighs less; with 0 all weigh the same.
+
+    Returns:
+        ``(num_tracks, D)`` of the type of ``gallery``.
+    """
     order = np.argsort(tracks.index, kind="stable")
     first = np.searchsorted(tracks.index[order], np.arange(len(tracks)))
     sums = np.add.reduceat(gallery[order], first, axis=0, dtype=np.float64)
-    return (sums / np.bincount(tracks.index)[:, None]).astype(gallery.dtype)
+    means = sums / np.bincount(tracks.index)[:, None]
+    if alpha:
+        weights = _similarities(gallery, means, tracks.index).clip(0) ** alpha
+        weighted = (weights[:, None] * gallery)[order]
+        totals = np.bincount(tracks.index, weights)[:, None]
+        sums = np.add.reduceat(weighted, first, axis=0, dtype=np.float64)
+        means = np.divide(sums, totals, out=means, where=totals > 0)
+    return means.astype(gallery.dtype)
+
+
+def _similarities(gallery: np.ndarray, means: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """``(num_gallery,)`` float64 cosine of each image and its track's mean; 0 of zero vectors."""
+    lengths = np.linalg.norm(gallery, axis=1) * np.linalg.norm(means, axis=1)[index]
+    products = np.einsum("ij,ij->i", gallery, means[index], dtype=np.float64)
+    return np.divide(products, lengths, out=np.zeros(len(gallery)), where=lengths > 0)

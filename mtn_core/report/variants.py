@@ -31,8 +31,9 @@ def make_variants_section(runs: Sequence[RunSource]) -> list[Section]:
     note = (
         "The result of a run is the plain figure. The variants use the same embeddings, but more "
         "than one query and one gallery image at a time: they need the whole gallery, its cameras "
-        "or its tracks. Image-to-track figures follow another protocol and cannot be compared with "
-        "the others."
+        "or its tracks. Right matches at the query's own camera are ignored, so a camera penalty "
+        "can only help: it shows what knowing the camera is worth. Image-to-track figures follow "
+        "another protocol and cannot be compared with the others."
     )
     return [Section("variants", "Re-ranking and other variants", [Part(tables=tables)], note)]
 

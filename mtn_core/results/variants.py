@@ -1,4 +1,4 @@
-"""What re-ranking, expansion and centring would bring: each beside the plain figure.
+"""What re-ranking, expansion, centring and penalties would bring: each beside the plain figure.
 
 None of them is the result of a run; they are other ways to use its embeddings, and need more than
 one query at a time (the whole gallery, its cameras).
@@ -7,14 +7,16 @@ one query at a time (the whole gallery, its cameras).
 import numpy as np
 import pandas as pd
 
-from mtn_core.metrics.covisible import COVISIBLE, global_part
+from mtn_core.metrics.covisible import COVISIBLE, create_distances, global_part
 from mtn_core.metrics.expansion import center_cameras, expand
+from mtn_core.metrics.penalty import PENALTY, PenalisedDistances
 from mtn_core.metrics.protocol import VERI, EvaluationProtocol
 from mtn_core.metrics.rerank import rerank
 from mtn_core.metrics.retrieval import RetrievalMetrics, evaluate, evaluate_blocks
 from mtn_core.metrics.statistics import paired_difference
-from mtn_core.metrics.tracks import HOW, evaluate_tracks, find_tracks
+from mtn_core.metrics.tracks import ALPHA, HOW, evaluate_tracks, find_tracks, mean_embeddings
 from mtn_core.results.embeddings import Embeddings
+from mtn_core.viewpoint import estimate_azimuths
 
 MAX_IMAGES = 40_000  # beyond, variants that compare the gallery with itself are left out
 PLAIN = "plain"
@@ -35,8 +37,9 @@ def compare_variants(
         A row per variant, the plain one first: variant, protocol (``image-to-image`` or
         ``image-to-track``), mAP, mINP, rank1, rank5, rank10, and, within the plain protocol,
         mAP_difference to the plain figure with the ends of its 95% interval, low and high.
-        Variants that need cameras are absent where the gallery has none, those that average
-        embeddings where these have parts; then the global embedding alone is a variant.
+        Variants that need cameras are absent where the gallery has none, penalties also where there
+        are no keypoints or the metric is Euclidean, those that average embeddings where these have
+        parts; then the global embedding alone is a variant.
     """
     q_camids, g_camids = rule.separate_cameras(query, gallery)
     ap_ranks = rule.ap_ranks
@@ -69,6 +72,16 @@ def compare_variants(
             found["camera means taken away, re-ranking"] = evaluate_blocks(
                 rerank(*centred, metric=metric), *ids, ap_ranks=ap_ranks
             )
+    for name, charges in _penalties(query, gallery, metric, has_cameras).items():
+        keys = PenalisedDistances(
+            create_distances(q, g, metric),
+            estimate_azimuths(query.keypoints),
+            estimate_azimuths(gallery.keypoints),
+            query.camids,
+            gallery.camids,
+            **charges,
+        )
+        found[name] = evaluate_blocks(keys, *ids, ap_ranks=ap_ranks)
     tracks = find_tracks(gallery.pids, g_camids, gallery.names)
     on_tracks = {
         f"tracks by {how} image" if how == "nearest" else f"tracks by {how} embedding": (
@@ -77,9 +90,33 @@ def compare_variants(
         for how in (HOW if has_cameras else ())
         if how == "nearest" or not has_parts
     }
+    if takes_means and len(query) + len(tracks) <= MAX_IMAGES:
+        on_tracks["tracks by weighted embedding, re-ranking"] = evaluate_blocks(
+            rerank(q, mean_embeddings(g, tracks, alpha=ALPHA), metric=metric),
+            *(query.pids, tracks.pids, q_camids, tracks.camids),
+        )
     rows = [_row(name, "image-to-image", m) | _gain(plain, m, query) for name, m in found.items()]
     rows += [_row(name, "image-to-track", m) for name, m in on_tracks.items()]
     return pd.DataFrame(rows)
+
+
+def _penalties(
+    query: Embeddings, gallery: Embeddings, metric: str, has_cameras: bool
+) -> dict[str, dict[str, float]]:
+    """Which charges the embeddings allow, by the variant's name."""
+    if metric == "euclidean":
+        return {}
+    seen = all((e.keypoints[..., 2] > 0).any() for e in (query, gallery))
+    possible = {
+        "orientation penalty": (PENALTY, 0, seen),
+        "camera penalty": (0, PENALTY, has_cameras),
+        "orientation and camera penalty": (PENALTY, PENALTY, seen and has_cameras),
+    }
+    return {
+        name: {"orientation": orientation, "camera": camera}
+        for name, (orientation, camera, able) in possible.items()
+        if able
+    }
 
 
 def _row(name: str, protocol: str, metrics: RetrievalMetrics) -> dict[str, str | float]:

@@ -2,12 +2,11 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from mtn_core.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))  # trial
 
@@ -26,21 +25,15 @@ def given(tmp_path_factory, request):
 
 
 def make_given(folder, smoke_root):
-    (folder / "d").mkdir(parents=True)
-    shutil.copytree(smoke_root, folder / "d" / "base", copy_function=os.link)
-    root, run = str(folder / "d" / "base"), str(folder / "r" / "smoke")
-    export, best = f"{run}/export", f"{run}/ckpt/last.ckpt"
-    data = "data.ids_per_batch=8", "data.images_per_id=2", "train.eval_every=0"
-    short = ["--recipe", "smoke", "--epochs", "1", "--set", *data]
-    for command in (
-        ["train", "--root", root, "--out", run, *short],
-        ["eval", "--root", root, "--out", run, "--ckpt_path", best],
-        ["export", "--ckpt_path", best, "--out", export, "--file_format", "ONNX", "MINDIR"],
-    ):
-        assert main(command) == 0
-    (mindir,) = Path(export).glob("*.mindir")
-    fed = "--result_dir", str(folder / "p" / "in"), "--label_dir", str(folder / "p" / "lab")
-    assert main(["preprocess", "--root", root, "--mindir_path", str(mindir), *fed]) == 0
+    job = Path(__file__).with_name("given_job.py")
+    done = subprocess.run(
+        [sys.executable, str(job), str(folder), str(smoke_root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def test_without_frame_numbers_a_camera_is_one_track():
 
 
 @pytest.mark.parametrize("exact_work", [0, 1e12])
-@pytest.mark.parametrize("how", ["nearest", "mean"])
+@pytest.mark.parametrize("how", ["nearest", "mean", "weighted"])
 def test_against_plain_loops(monkeypatch, exact_work, how):
     monkeypatch.setattr(distance, "EXACT_WORK", exact_work)
     monkeypatch.setattr(distance, "BLOCK_ROWS", 4)
@@ -39,6 +39,10 @@ def test_against_plain_loops(monkeypatch, exact_work, how):
         wanted = np.stack([gallery[m].mean(axis=0) for m in members])
         np.testing.assert_allclose(mean_embeddings(gallery, tracks), wanted)
         distances = np.linalg.norm(query[:, None] - wanted, axis=2)
+    elif how == "weighted":
+        wanted = np.stack([_weighted_mean(gallery[m]) for m in members])
+        np.testing.assert_allclose(mean_embeddings(gallery, tracks, alpha=3), wanted)
+        distances = np.linalg.norm(query[:, None] - wanted, axis=2)
     else:
         images = np.linalg.norm(query[:, None] - gallery, axis=2)
         distances = np.stack([images[:, m].min(axis=1) for m in members], axis=1)
@@ -51,6 +55,21 @@ def test_against_plain_loops(monkeypatch, exact_work, how):
         np.testing.assert_allclose(result.ap[i], line.ap[0])
         assert result.num_ignored[i] == line.num_ignored[0]
     assert result.num_gallery == len(tracks)
+
+
+def _weighted_mean(images):
+    mean = images.mean(axis=0)
+    cosines = [image @ mean / np.linalg.norm(image) / np.linalg.norm(mean) for image in images]
+    return np.average(images, axis=0, weights=np.maximum(cosines, 0) ** 3)
+
+
+def test_a_frame_of_something_else_weighs_less():
+    gallery = np.array([[1.0, 0], [1, 0.1], [0, 0.9], [0, 0], [3, 4], [1, 0], [-1, 0]])
+    tracks = find_tracks([1, 1, 1, 2, 3, 4, 4], [1] * 7)
+    plain, weighted = (mean_embeddings(gallery, tracks, alpha=alpha) for alpha in (0, 3))
+    slope = [means[0, 1] / means[0, 0] for means in (plain, weighted)]
+    assert slope[1] < slope[0]
+    assert weighted[1:].tolist() == [[0, 0], [3, 4], [0, 0]]  # nothing to weigh by: plain means
 
 
 def test_the_querys_own_track_is_ignored():
@@ -70,7 +89,7 @@ def test_number_of_tracks_of_the_real_gallery(shared_data):
 
 def test_bad_input():
     tracks = find_tracks([1, 2], [1, 1])
-    with pytest.raises(DataError, match="nearest, mean; got 'median'"):
+    with pytest.raises(DataError, match="nearest, mean, weighted; got 'median'"):
         evaluate_tracks(np.ones((1, 2)), np.ones((2, 2)), [1], [1], tracks, how="median")
     with pytest.raises(DataError, match="gallery of 3 images; got 2"):
         evaluate_tracks(np.ones((1, 2)), np.ones((3, 2)), [1], [1], tracks)

@@ -46,6 +46,9 @@ def test_variants_that_average_embeddings_are_left_out(result):
         "plain",
         "global embedding alone",
         "k-reciprocal re-ranking",
+        "orientation penalty",
+        "camera penalty",
+        "orientation and camera penalty",
         "tracks by nearest image",
     ]
     assert variants.loc["plain", "mAP"] == pytest.approx(result.mAP)

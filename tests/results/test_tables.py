@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from mtn_core.results import RetrievalResult
 from mtn_core.results.embeddings import Embeddings
+from mtn_core.results.variants import compare_variants
 
 
 def make(split, rows, *, labelled):
@@ -88,9 +91,26 @@ def test_variants_stand_beside_the_plain_figure(result):
         assert row["mAP"] - result.mAP == pytest.approx(row["mAP_difference"])
         assert row["low"] <= row["mAP_difference"] <= row["high"]
     tracks = variants[variants["protocol"] == "image-to-track"]
-    assert len(tracks) == (2 if with_cameras else 0)
+    assert len(tracks) == (4 if with_cameras else 0)
     assert variants.index.str.contains("camera").any() == with_cameras
     assert tracks["mAP_difference"].isna().all()  # another protocol, not comparable
+
+
+def test_penalties_need_a_cosine_and_what_they_charge_for(result):
+    variants = compare_variants(result.query, result.gallery, "cosine").set_index("variant")
+    penalties = [name for name in variants.index if "penalty" in name]
+    both = ["orientation penalty", "camera penalty", "orientation and camera penalty"]
+    assert penalties == (both if result.query.camids.any() else [])
+    for name in penalties:
+        assert variants.loc[name, "mAP"] != variants.loc["plain", "mAP"]
+    unseen = [
+        dataclasses.replace(e, keypoints=np.zeros_like(e.keypoints))
+        for e in (result.query, result.gallery)
+    ]
+    without = compare_variants(*unseen, "cosine")["variant"]
+    assert not without.str.contains("orientation").any()
+    euclidean = compare_variants(result.query, result.gallery, "euclidean")["variant"]
+    assert not euclidean.str.contains("penalty").any()
 
 
 def test_an_older_run_without_tables_makes_them_anew(result, tmp_path):
