@@ -247,7 +247,7 @@ def test_float16_and_int8_with_their_accuracy(device, exported, smoke_root, tmp_
         batch = parity.sample_batch(spec, count=2)
         assert model.run(batch)["embedding"].shape == (2, 1024)
     card = (tmp_path / "out" / "model_card.md").read_text()
-    assert f"{spec.accuracy[small]['mAP']:.2%}" in card
+    assert f"{100 * spec.accuracy[small]['mAP']:.2f} %" in card
 
 
 def test_a_network_with_parts_exports_with_parity(device, make_checkpoint, tmp_path):

@@ -72,7 +72,7 @@ def test_an_interrupted_evaluation_leaves_the_run_as_it_was(smoke_root, tmp_path
     while not (run / ".unfinished" / "config.yaml").exists() and not (run / ".unfinished").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(3)  # in the midst of the network's work
+    time.sleep(1)  # in the midst of the network's work; all of it takes two seconds or more
     process.send_signal(signal.SIGINT)
     printed = process.communicate()[1]
     assert process.returncode == 130, printed
