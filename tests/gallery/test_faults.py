@@ -244,7 +244,7 @@ def test_a_full_disk(tmp_path):
     ):
         pytest.skip("nobody may mount a disk here")
     done = subprocess.run(
-        [*MOUNT, sys.executable, str(HERE / "full_disk_job.py"), str(tmp_path)],
+        [*MOUNT, sys.executable, str(HERE / "gallery_disk_job.py"), str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

@@ -1,6 +1,6 @@
 """Run by test_faults.py in a mount namespace: a gallery on a disk that becomes full.
 
-python full_disk_job.py FOLDER prints a JSON object of what came of it.
+python gallery_disk_job.py FOLDER prints a JSON object of what came of it.
 """
 
 import json
