@@ -53,6 +53,7 @@ def test_batches_are_bit_for_bit_those_of_the_folders(packed_root):
     for kind in ("train", "query", "test"):
         split = load_split(packed_root, kind)
         assert isinstance(reader_of(split), PackedSource)
+        assert isinstance(reader_of(split, packed=False), FolderReader)
         from_pack, from_folder = (read(split, kind, packed) for packed in (True, False))
         assert len(from_pack) == len(from_folder)
         for a, b in zip(from_pack, from_folder, strict=True):

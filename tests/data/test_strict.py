@@ -12,6 +12,7 @@ from PIL import Image
 from mtn_core.data import strict, strict_worker
 from mtn_core.data.images import read_image
 from mtn_core.data.strict import StrictDecoder
+from mtn_core.data.turned import Turned
 from mtn_core.errors import DataError
 
 
@@ -239,3 +240,15 @@ def test_names_that_are_not_utf8(decoder, jpeg):
     path.write_bytes(b"?")
     (found,), _ = decoder.find_broken_images([path])
     assert found.path == path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize(("orientation", "is_turned"), [(6, True), (1, False)])
+def test_what_exif_turns_is_told_with_both_sizes(decoder, tmp_path, suffix, orientation, is_turned):
+    path = tmp_path / f"a{suffix}"
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.new("RGB", (40, 30)).save(path, exif=exif)
+    problems, turned = decoder.find_broken_images([path])
+    assert problems == []
+    assert turned == ({path: Turned((40, 30), (30, 40))} if is_turned else {})

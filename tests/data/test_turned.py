@@ -72,3 +72,11 @@ def test_heatmaps_drawn_for_the_stored_picture(tmp_path, share, wrong):
     assert problems_of(points, tmp_path, confidence=1) == []
     (folder / "00.jpg").unlink()
     assert problems_of(points, tmp_path, confidence=1) == []
+
+
+def test_maps_of_another_size_tell_nothing(tmp_path):
+    folder = tmp_path / NAME.removesuffix(".jpg")
+    folder.mkdir()
+    for name in map_file_names(36):
+        cv2.imwrite(str(folder / name), np.zeros((32, 32), np.uint8))
+    assert problems_of([(30, 30)], tmp_path, confidence=1) == []
