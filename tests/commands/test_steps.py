@@ -135,6 +135,7 @@ def test_bash_completes_commands_flags_and_files(tmp_path):
         ("mtn train --device_target G", {"GPU"}),
         ("mtn eval --ckpt_path we", {"weights.ckpt"}),
     ):
-        bash = ask.format(script=script, folder=tmp_path, words=words)
+        paths = {"script": shlex.quote(str(script)), "folder": shlex.quote(str(tmp_path))}
+        bash = ask.format(**paths, words=words)
         done = subprocess.run([shutil.which("bash"), "-c", bash], capture_output=True, text=True)
         assert expected <= set(done.stdout.split()), (words, done.stdout, done.stderr)
