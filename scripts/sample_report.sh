@@ -17,7 +17,8 @@ mtn eval --root "$root" --ckpt_path "$run/ckpt/best.ckpt" --out "$run" --baselin
 python - "$run" <<'SAMPLE'
 import sys
 from mtn_core.report import write_report
-small = {"num_lists": 2, "top_k": 5, "max_picture_bytes": 30_000, "map_method": None}
+small = {"num_lists": 2, "top_k": 5, "map_method": None}
+small |= {"max_picture_bytes": 60_000, "max_large_bytes": 12_000}
 write_report([sys.argv[1]], "reports/sample.html", **small)
 SAMPLE
 python scripts/screenshot.py reports/sample.html reports/readme/report.png

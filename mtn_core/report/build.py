@@ -28,7 +28,7 @@ from mtn_core.report.parts import Part, Section
 from mtn_core.report.provenance import describe_provenance, shorten_paths
 from mtn_core.report.query_tables import make_dropped_table, make_query_table
 from mtn_core.report.sources import RunSource, load_runs
-from mtn_core.report.thumbnails import ThumbnailStore
+from mtn_core.report.thumbnails import MAX_LARGE_BYTES, ThumbnailStore
 from mtn_core.report.variants import make_variants_section
 from mtn_core.report.verdict import describe_run
 from mtn_core.results.attention import AttentionMaps
@@ -62,6 +62,7 @@ def write_report(
     top_k: int = 10,
     num_lists: int | None = None,
     max_picture_bytes: int = MAX_PICTURE_BYTES,
+    max_large_bytes: int = MAX_LARGE_BYTES,
     map_method: Method | None = "tsne",
 ) -> Path:
     """Write one offline HTML report of one run or several side by side.
@@ -77,6 +78,7 @@ def write_report(
         num_lists: Rank lists of the worst queries, and half as many of random ones; by default 12
             for one run and 6 for each of several.
         max_picture_bytes: Room for pictures of crops.
+        max_large_bytes: Room for larger copies that open beside a list.
         map_method: ``pca``, ``tsne`` or ``umap``: how the embedding map is made; None for no map.
 
     Returns:
@@ -88,7 +90,9 @@ def write_report(
     """
     runs = load_runs(run_dirs, root=root, images=images, baselines=baselines)
     first = runs[0]
-    store = ThumbnailStore(first.crops, max_bytes=max_picture_bytes)
+    store = ThumbnailStore(
+        first.crops, max_bytes=max_picture_bytes, max_large_bytes=max_large_bytes
+    )
     rankers = [
         Ranker(
             run.result.query,

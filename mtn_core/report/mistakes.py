@@ -21,7 +21,7 @@ from mtn_core.report.tables import (
     table_from_frame,
     text_cell,
 )
-from mtn_core.report.thumbnails import PLACEHOLDER_CLASS, ThumbnailStore
+from mtn_core.report.thumbnails import ThumbnailStore
 from mtn_core.viz import breakdown
 
 _MAX_ROWS = 40
@@ -163,10 +163,13 @@ def _attribute_table(
                 text_cell(row.predicted),
                 number_cell(row.count),
                 percent_cell(row.share),
-                Cell(format_percent(row.example_confidence, 0), thumbs=[picture],
-                     value=float(row.example_confidence)),
+                Cell(
+                    format_percent(row.example_confidence, 0),
+                    thumbs=[picture] if picture[0] else [],
+                    value=float(row.example_confidence),
+                ),
             ]
-        )  # fmt: skip
+        )
     columns = [
         Column("True", filter=True),
         Column("Predicted", filter=True),
@@ -204,12 +207,14 @@ def _together_table(frame: pd.DataFrame) -> Table:
 
 
 def _picture(store: ThumbnailStore, split: str, name: str, alt: str) -> tuple[str, str]:
-    return store.add(split, name) or PLACEHOLDER_CLASS, alt
+    """Class and words of a picture; no class where the page has no room left for it."""
+    return store.add(split, name) or "", alt
 
 
 def _pictures_cell(store: ThumbnailStore, pictures: Sequence[tuple[str, str]], *names: str) -> Cell:
     """Pictures, or the names of what they would show."""
-    return Cell("", thumbs=pictures) if store.has_pictures else Cell(", ".join(names))
+    drawn = store.has_pictures and all(shown for shown, _ in pictures)
+    return Cell("", thumbs=pictures) if drawn else Cell(", ".join(names))
 
 
 def _heading(prefix: str, words: str) -> str:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from mtn_core.viz.crops import CropSource, draw_placeholder, encode_jpeg
 
 PLACEHOLDER_CLASS = "t0"
+MAX_LARGE_BYTES = 1_000_000
 _LARGE_SIDE = 400  # pixels; most crops of traffic cameras are smaller
 
 
@@ -35,7 +36,7 @@ class ThumbnailStore:
         max_bytes: int = 5_500_000,
         max_side: int = 112,
         quality: int = 70,
-        max_large_bytes: int = 1_000_000,
+        max_large_bytes: int = MAX_LARGE_BYTES,
     ):
         self.crops = crops
         self.max_bytes = max_bytes

@@ -1,6 +1,7 @@
 """Drawings of a page: coordinates are shortened, words are not."""
 
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -38,3 +39,23 @@ def test_coordinates_are_rounded_to_a_hundredth():
     tags = "".join(re.findall(r"<(?!svg)[^<>]*>", svg))
     assert not re.search(r"\d\.\d{3}", tags)
     assert 'aria-label="Rate 0.12345"' in svg
+
+
+def test_a_drawing_says_once_what_many_shapes_share():
+    def draw(ax):
+        ax.pcolormesh(np.arange(400).reshape(20, 20) % 7)
+        ax.plot([0, 5, 9, 20], [3, 4, 4, 20], color="#123456")
+        return ax
+
+    svg = draw_svg("cells", "Cells", draw)
+    tree = ElementTree.fromstring(svg)
+    name = "{http://www.w3.org/2000/svg}"
+    rules = dict(re.findall(r"#cells-svg \.(s\d+)\{([^}]*)\}", tree.find(f".//{name}style").text))
+    fills = [rules[path.get("class")] for path in tree.iter(f"{name}path") if path.get("class")]
+    assert len([fill for fill in fills if fill.startswith("fill: #")]) == 400
+    assert len({fill for fill in fills if fill.startswith("fill: #")}) == 7
+    (line,) = [p for p in tree.iter(f"{name}path") if "#123456" in (p.get("style") or "")]
+    numbers = line.get("d").removeprefix("M ").split(" ")
+    assert len(numbers) == 8 and all(float(number) > 0 for number in numbers)
+    assert all(group.attrib for group in tree.iter(f"{name}g"))
+    assert len(svg) < 60_000

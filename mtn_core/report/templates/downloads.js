@@ -27,7 +27,7 @@
       return wide[k] ? [title, title + ", note"] : [title];
     });
     const values = rows.map((row) => [...row.cells].flatMap((cell, k) => {
-      const value = cell.dataset.value !== undefined && cell.classList.contains("number") && cell.dataset.value !== ""
+      const value = cell.dataset.value !== undefined && heads[k].classList.contains("number") && cell.dataset.value !== ""
         ? cell.dataset.value : wordsOf(cell);
       const note = cell.querySelector(".small-line");
       return wide[k] ? [value, note ? note.textContent.trim() : ""] : [value];
