@@ -72,15 +72,7 @@ def compare_variants(
             found["camera means taken away, re-ranking"] = evaluate_blocks(
                 rerank(*centred, metric=metric), *ids, ap_ranks=ap_ranks
             )
-    for name, charges in _penalties(query, gallery, metric, has_cameras).items():
-        keys = PenalisedDistances(
-            create_distances(q, g, metric),
-            estimate_azimuths(query.keypoints),
-            estimate_azimuths(gallery.keypoints),
-            query.camids,
-            gallery.camids,
-            **charges,
-        )
+    for name, keys in _penalised(query, gallery, metric, has_cameras).items():
         found[name] = evaluate_blocks(keys, *ids, ap_ranks=ap_ranks)
     tracks = find_tracks(gallery.pids, g_camids, gallery.names)
     on_tracks = {
@@ -100,12 +92,14 @@ def compare_variants(
     return pd.DataFrame(rows)
 
 
-def _penalties(
+def _penalised(
     query: Embeddings, gallery: Embeddings, metric: str, has_cameras: bool
-) -> dict[str, dict[str, float]]:
-    """Which charges the embeddings allow, by the variant's name."""
+) -> dict[str, PenalisedDistances]:
+    """Distances with the charges that the embeddings allow, by the variant's name."""
     if metric == "euclidean":
         return {}
+    plain = create_distances(query.features, gallery.features, metric)
+    azimuths = estimate_azimuths(query.keypoints), estimate_azimuths(gallery.keypoints)
     seen = all((e.keypoints[..., 2] > 0).any() for e in (query, gallery))
     possible = {
         "orientation penalty": (PENALTY, 0, seen),
@@ -113,7 +107,9 @@ def _penalties(
         "orientation and camera penalty": (PENALTY, PENALTY, seen and has_cameras),
     }
     return {
-        name: {"orientation": orientation, "camera": camera}
+        name: PenalisedDistances(
+            plain, *azimuths, query.camids, gallery.camids, orientation=orientation, camera=camera
+        )
         for name, (orientation, camera, able) in possible.items()
         if able
     }
