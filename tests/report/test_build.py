@@ -192,3 +192,11 @@ def test_result_without_any_match_is_reported(run_dir, tmp_path):
     text = write_report([tmp_path / "lost"], tmp_path / "r.html").read_text()
     assert "No query has a match" in text
     assert isinstance(lost.per_query, pd.DataFrame)
+
+
+def test_where_no_picture_fits_its_name_stands(run_dir, tmp_path):
+    page = write_report([run_dir], tmp_path / "small.html", max_picture_bytes=1, map_method=None)
+    text = page.read_text(encoding="utf-8")
+    for caption in ("Most frequent confusions of vehicles", "Hardest vehicles"):
+        table = text[text.index(f"<caption>{caption}") :].partition("</table>")[0]
+        assert ".jpg" in table and 'class="thumb' not in table
