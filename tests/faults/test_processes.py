@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,26 @@ def wait(args):
 
 data.run_check = wait
 sys.exit(cli.main(["check", "--root", sys.argv[1]]))
+"""
+
+
+# An evaluation that cannot end before it is interrupted: every batch is embedded a thousand times.
+LONG_EVALUATION = """
+import sys
+from mtn_core import cli
+from mtn_core.predict.mindspore import MindSporeBackend
+
+embed = MindSporeBackend.embed
+
+def embed_again_and_again(backend, batch):
+    embed(backend, batch)
+    print("under way", flush=True)
+    for _ in range(1000):
+        outputs = embed(backend, batch)
+    return outputs
+
+MindSporeBackend.embed = embed_again_and_again
+sys.exit(cli.main(sys.argv[1:]))
 """
 
 
@@ -62,17 +81,16 @@ def test_an_interrupted_evaluation_leaves_the_run_as_it_was(smoke_root, tmp_path
     assert main(["train", "--root", str(smoke_root), "--out", str(run), *tiny]) == 0
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     command = ["eval", "--root", str(smoke_root), "--out", str(run)]
-    command += ["--ckpt_path", str(run / "ckpt" / "best.ckpt"), "--set", "eval.batch_size=1"]
+    command += ["--ckpt_path", str(run / "ckpt" / "best.ckpt")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mtn_core", *command],
+        [sys.executable, "-c", LONG_EVALUATION, *command],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=hear_interrupts,
     )
-    while not (run / ".unfinished" / "config.yaml").exists() and not (run / ".unfinished").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(1)  # in the midst of the network's work; all of it takes two seconds or more
+    assert process.stdout.readline() == "under way\n", process.communicate()[1]
+    assert (run / ".unfinished").exists()
     process.send_signal(signal.SIGINT)
     printed = process.communicate()[1]
     assert process.returncode == 130, printed
