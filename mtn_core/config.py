@@ -66,6 +66,9 @@ class ModelConfig(Section):
     and keypoints beside the pooled features, as the three switches say; ``parts``, the segments
     pool the last feature map and are no input; ``both``; ``none``, RGB alone, whatever the switches
     say.
+
+    ``backbone`` is PAMTRI's DenseNet-121, or a ResNet-50, which comes from MindCV (the extra
+    ``backbones``), plain or with IBN-a.
     """
 
     image_size: int = Field(256, ge=32, le=2048)
@@ -77,6 +80,7 @@ class ModelConfig(Section):
     num_ids: int = Field(0, ge=0, le=10_000_000)
     num_colors: int = Field(len(COLOR_NAMES), ge=1, le=10_000)
     num_types: int = Field(len(TYPE_NAMES), ge=1, le=10_000)
+    backbone: Literal["densenet121", "resnet50", "resnet50_ibn_a"] = "densenet121"
     pooling: Literal["avg", "gem"] = "avg"
     neck: Literal["none", "bnneck"] = "none"
     last_stride: Literal[1, 2] = 2

@@ -73,6 +73,7 @@ EXTRA_OF = {
     "ipywidgets": "notebooks",
     "jupyter_client": "notebooks",
     "lancedb": "gallery",
+    "mindcv": "backbones",
     "mindspore": "train",
     "mlflow": "mlflow",
     "nbconvert": "notebooks",

@@ -41,6 +41,17 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     ),
     "strong with EMA": ("strong", ["optim.ema_decay=0.98"]),
     "strong with erasing and jitter": ("strong", ["data.erasing=0.5", "data.color_jitter=0.2"]),
+    "strong with circle loss for triplets": (
+        "strong",
+        ["loss.circle_weight=1", "loss.triplet_weight=0"],
+    ),
+    "strong with contrastive loss for triplets": (
+        "strong",
+        ["loss.contrastive_weight=1", "loss.triplet_weight=0"],
+    ),
+    "strong with centre loss": ("strong", ["loss.center_weight=5e-4"]),
+    "strong on ResNet-50": ("strong", ["model.backbone=resnet50"]),
+    "strong on ResNet-50-IBN-a": ("strong", ["model.backbone=resnet50_ibn_a"]),
     "seed with BNNeck and cosine": ("seed", ["model.neck=bnneck", "eval.metric=cosine"]),
     "seed at 1e-3": ("seed", ["optim.learning_rate=1e-3"]),
 }

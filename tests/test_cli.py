@@ -155,6 +155,14 @@ def test_shipped_recipes_load_and_the_seeds_values_are_the_documents():
     assert (seed.optim.learning_rate, seed.optim.learning_rate_ascend) == (3e-4, 5e-4)
     assert seed.optim.weight_decay == 5e-4
     assert seed.loss.label_smoothing == 0.1
+    bot = load_config("bot")  # Luo et al., CVPRW 2019, section 3
+    assert (bot.data.ids_per_batch, bot.data.images_per_id, bot.data.erasing) == (16, 4, 0.5)
+    assert (bot.optim.learning_rate, bot.optim.step_epochs, bot.train.epochs) == (
+        3.5e-4,
+        (40, 70),
+        120,
+    )
+    assert bot.loss.center_weight == 5e-4 and bot.model.in_channels == 3
     weights = seed.loss
     assert (weights.id_weight, weights.triplet_weight) == (1, 1)
     assert (weights.color_weight, weights.type_weight) == (0.125, 0.125)

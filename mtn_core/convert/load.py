@@ -1,5 +1,6 @@
 """Start a network from pretrained weights that were made for other inputs or other classes."""
 
+import re
 from pathlib import Path
 
 import mindspore as ms
@@ -12,14 +13,14 @@ from mtn_core.convert.multitask import (
     convert_file,
     convert_state_dict,
 )
-from mtn_core.convert.names import BACKBONE, MINDCV_SIGN
+from mtn_core.convert.names import BACKBONE, MINDCV_RESNET_SIGN, MINDCV_SIGN
 from mtn_core.errors import CheckpointError
 from mtn_core.models.checkpoint import load_checkpoint
-from mtn_core.models.densenet import RGB_CHANNELS
 from mtn_core.models.multitask import MultiTaskNet
+from mtn_core.models.stem import RGB_CHANNELS
 from mtn_core.vehicle import NUM_KEYPOINTS, NUM_SEGMENTS
 
-_STEM = f"{BACKBONE}conv0.weight"
+_DENSENET_STEM, _RESNET_STEM = f"{BACKBONE}conv0.weight", f"{BACKBONE}conv1.weight"
 # Everything that some MultiTaskNet has besides its backbone.
 _HEAD_PARTS = frozenset(
     [
@@ -53,26 +54,31 @@ def load_pretrained(network: MultiTaskNet, path: str | Path) -> ConversionReport
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: The file is damaged, or holds something else than a DenseNet-121 or a
-            MultiTaskNet.
+        CheckpointError: The file is damaged, or holds something else than the network's backbone
+            or a MultiTaskNet on it.
     """
     path = Path(path)
-    if path.suffix == ".ckpt":
-        arrays = load_checkpoint(path).weights
-        if MINDCV_SIGN in arrays:
-            arrays = convert_state_dict(arrays, str(path)).parameters
-    else:
-        arrays = convert_file(path).parameters
+    arrays = _read(path)
+    backbone = network.config.backbone
+    stem_name = _DENSENET_STEM if backbone == "densenet121" else _RESNET_STEM
+    if stem_name not in arrays and {_DENSENET_STEM, _RESNET_STEM} & arrays.keys():
+        theirs = "DenseNet-121" if _DENSENET_STEM in arrays else "ResNet-50"
+        raise CheckpointError(
+            f"{path} holds a {theirs}, and this network stands on model.backbone={backbone}; "
+            "change the recipe or the file"
+        )
+    if backbone == "resnet50_ibn_a":
+        arrays = _split_norms(arrays)
     current = {name: p.asnumpy() for name, p in network.parameters_dict().items()}
-    _check_backbone(arrays, current, path)
+    _check_backbone(arrays, current, stem_name, path)
 
     report = ConversionReport(path.name, "pretrained weights for MultiTaskNet")
     values: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         if name not in current:
             report.skipped[name] = "this network is built without it"
-        elif name == _STEM:
-            values[name] = _merge_stem(array, current[name], report)
+        elif name == stem_name:
+            values[name] = _merge_stem(name, array, current[name], report)
         elif array.shape == current[name].shape:
             values[name] = array
         else:
@@ -87,27 +93,65 @@ def load_pretrained(network: MultiTaskNet, path: str | Path) -> ConversionReport
     return report
 
 
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by the network's names."""
+    if path.suffix != ".ckpt":
+        return convert_file(path).parameters
+    arrays = load_checkpoint(path).weights
+    if MINDCV_SIGN in arrays:
+        return convert_state_dict(arrays, str(path)).parameters
+    if MINDCV_RESNET_SIGN in arrays:
+        # ImageNet's classes are not vehicles; the other names are the backbone's own.
+        return {
+            BACKBONE + name: array
+            for name, array in arrays.items()
+            if not name.startswith("classifier.")
+        }
+    return arrays
+
+
+def _split_norms(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights of a plain ResNet-50 for one with IBN-a.
+
+    Both halves of a norm begin with the scale and shift that the batch norm had; what the instance
+    norm does without, the moving statistics of its channels, is left out.
+    """
+    split: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        norm, _, value = name.rpartition(".")
+        if re.fullmatch(rf"{BACKBONE}layer[123]\.\d+\.bn1", norm):
+            half = len(array) // 2
+            split[f"{norm}.norm.{value}"] = array[half:]
+            if value in ("gamma", "beta"):
+                split[f"{norm}.instance_{value}"] = array[:half]
+        else:
+            split[name] = array
+    return split
+
+
 def _check_backbone(
-    arrays: dict[str, np.ndarray], current: dict[str, np.ndarray], path: Path
+    arrays: dict[str, np.ndarray], current: dict[str, np.ndarray], stem_name: str, path: Path
 ) -> None:
     known = {n: a for n, a in arrays.items() if n.split(".")[0] not in _HEAD_PARTS}
     expected = {n: a.shape for n, a in current.items() if n.startswith(BACKBONE)}
-    stem = known.get(_STEM)
+    stem = known.get(stem_name)
     if stem is not None and stem.ndim == 4 and stem.shape[1] in STEM_INPUTS:
-        expected[_STEM] = (expected[_STEM][0], stem.shape[1], *expected[_STEM][2:])
+        expected[stem_name] = (expected[stem_name][0], stem.shape[1], *expected[stem_name][2:])
     check_fit(known, expected, str(path))
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{path}: {name} holds values that are not finite")
 
 
-def _merge_stem(stem: np.ndarray, own: np.ndarray, report: ConversionReport) -> np.ndarray:
+def _merge_stem(
+    name: str, stem: np.ndarray, own: np.ndarray, report: ConversionReport
+) -> np.ndarray:
     """The network's filters with all of the file's that look at the same channels."""
     merged = own.copy()
     merged[:, :RGB_CHANNELS] = stem[:, :RGB_CHANNELS]
     theirs, ours = _map_channels(stem.shape[1]), _map_channels(own.shape[1])
     for maps in ("heatmaps", "segments"):
-        label = f"{_STEM} [{maps}]"
+        label = f"{name} [{maps}]"
         if maps in theirs and maps in ours:
             merged[:, ours[maps]] = stem[:, theirs[maps]]
         elif maps in ours:

@@ -17,8 +17,9 @@ from mtn_core.convert.read import read_state_dict
 from mtn_core.errors import CheckpointError, RunFolderError, first_offenders
 from mtn_core.files import refuse_existing, sha256_of
 from mtn_core.models.checkpoint import save_checkpoint
-from mtn_core.models.densenet import NUM_FEATURES, RGB_CHANNELS, DenseNet121
+from mtn_core.models.densenet import NUM_FEATURES, DenseNet121
 from mtn_core.models.multitask import KEYPOINT_VALUES, MultiTaskNet
+from mtn_core.models.stem import RGB_CHANNELS
 from mtn_core.runs import RunFolder, run_of
 from mtn_core.vehicle import NUM_KEYPOINTS, NUM_SEGMENTS
 

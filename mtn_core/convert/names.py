@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 BACKBONE = "backbone."
 MINDCV_SIGN = "features.norm0.gamma"  # torchvision says features.norm0.weight
+MINDCV_RESNET_SIGN = "layer1.0.bn1.gamma"
 
 _NORM_VALUES = {
     "weight": "gamma",

@@ -2,18 +2,15 @@
 
 import mindspore as ms
 from mindspore import nn, ops
-from mindspore.common.initializer import HeNormal, Normal, initializer
 
 from mtn_core.models.layers import convolution
+from mtn_core.models.stem import RGB_CHANNELS, widened_stem
 
 GROWTH_RATE = 32
 BOTTLENECK_WIDTH = 4
 BLOCK_LAYERS = (6, 12, 24, 16)
 STEM_CHANNELS = 64
 NUM_FEATURES = 1024
-RGB_CHANNELS = 3
-# Standard deviation that PAMTRI gives the stem filters of pose channels.
-EXTRA_CHANNEL_STD = 0.02
 
 
 class DenseLayer(nn.Cell):
@@ -63,7 +60,7 @@ class DenseNet121(nn.Cell):
         super().__init__()
         self.conv0 = convolution(in_channels, STEM_CHANNELS, 7, stride=2)
         if in_channels > RGB_CHANNELS:
-            self.conv0.weight.set_data(_stem_weight(in_channels))
+            self.conv0.weight.set_data(widened_stem(self.conv0.weight.shape))
         self.norm0 = nn.BatchNorm2d(STEM_CHANNELS)
         self.relu = nn.ReLU()
         # PyTorch pads one pixel on each side; "same" would pad at the end only and shift the map.
@@ -90,11 +87,3 @@ class DenseNet121(nn.Cell):
         x = self.transition3(self.denseblock3(x))
         x = self.denseblock4(x)
         return self.norm5(x)
-
-
-def _stem_weight(in_channels: int) -> ms.Tensor:
-    shape = (STEM_CHANNELS, in_channels, 7, 7)
-    rgb = initializer(HeNormal(), (STEM_CHANNELS, RGB_CHANNELS, 7, 7)).init_data()
-    weight = initializer(Normal(EXTRA_CHANNEL_STD), shape).init_data().asnumpy().copy()
-    weight[:, :RGB_CHANNELS] = rgb.asnumpy()
-    return ms.Tensor(weight)

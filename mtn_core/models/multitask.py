@@ -6,7 +6,7 @@ from mindspore.common.initializer import Normal
 
 from mtn_core.config import ModelConfig
 from mtn_core.errors import ConfigError
-from mtn_core.models.densenet import NUM_FEATURES, DenseNet121
+from mtn_core.models.backbones import create_backbone, num_features
 from mtn_core.models.parts import PARTS_WIDTH, PartHead, PartMasks
 from mtn_core.vehicle import NUM_KEYPOINTS, NUM_PARTS
 
@@ -36,13 +36,14 @@ class GeM(nn.Cell):
 
 
 class MultiTaskNet(nn.Cell):
-    """DenseNet-121 on RGB and pose maps, keypoints joined to its pooled features, three heads.
+    """A backbone on RGB and pose maps, keypoints joined to its pooled features, three heads.
 
     Args:
         config: What the network sees and how it is built; ``num_ids`` must be known.
 
     Raises:
         ConfigError: ``num_ids`` is 0.
+        ModuleNotFoundError: The backbone needs MindCV, which is not installed.
 
     Source: Tang et al., "PAMTRI: Pose-Aware Multi-Task Learning for Vehicle Re-Identification",
     ICCV 2019, section 3.2.
@@ -61,9 +62,9 @@ class MultiTaskNet(nn.Cell):
         self.pools_parts = config.pools_parts
         self.cuts_stack = config.stem_channels != config.in_channels
         self.stem_channels = config.stem_channels
-        self.backbone = DenseNet121(config.stem_channels, config.last_stride)
+        self.backbone = create_backbone(config)
         self.pool = GeM() if config.pooling == "gem" else None
-        joined = NUM_FEATURES + KEYPOINT_VALUES * config.keypoints
+        joined = num_features(config) + KEYPOINT_VALUES * config.keypoints
         self.fc_id = _dense(joined, EMBEDDING_SIZE)
         self.neck = nn.BatchNorm1d(EMBEDDING_SIZE) if self.use_neck else None
         if self.neck is not None:
@@ -77,7 +78,7 @@ class MultiTaskNet(nn.Cell):
             self.classifier_type = _classifier(ATTRIBUTE_SIZE, config.num_types)
         if config.pools_parts:
             self.part_masks = PartMasks(config)
-            self.parts = PartHead(config.num_ids)
+            self.parts = PartHead(num_features(config), config.num_ids)
         self.leaky_relu = nn.LeakyReLU(LEAKY_SLOPE)
 
     def construct(self, image_stack: ms.Tensor, keypoints: ms.Tensor) -> tuple[ms.Tensor, ...]:

@@ -6,7 +6,6 @@ from mindspore import nn, ops
 
 from mtn_core.config import ModelConfig
 from mtn_core.metrics.covisible import PART_SIZE
-from mtn_core.models.densenet import NUM_FEATURES
 from mtn_core.normalisation import MAP_MEAN, MAP_STD
 from mtn_core.vehicle import NUM_PARTS, NUM_SEGMENTS, SEGMENT_PARTS
 
@@ -51,12 +50,13 @@ class PartHead(nn.Cell):
     it, and the batch norm meets nothing strange.
 
     Args:
+        num_features: Channels of the feature map.
         num_ids: Classes of the identity loss on the parts.
     """
 
-    def __init__(self, num_ids: int):
+    def __init__(self, num_features: int, num_ids: int):
         super().__init__()
-        self.fc = nn.Dense(NUM_FEATURES, PART_SIZE)
+        self.fc = nn.Dense(num_features, PART_SIZE)
         self.neck = nn.BatchNorm1d(PARTS_WIDTH)
         self.neck.beta.requires_grad = False
         self.classifier = nn.Dense(
@@ -71,9 +71,9 @@ class PartHead(nn.Cell):
         """Pool.
 
         Args:
-            features: ``(N, 1024, h, w)``.
+            features: ``(N, num_features, h, w)``.
             masks: ``(N, 5, h, w)``.
-            pooled: ``(N, 1024)`` features of the whole crop.
+            pooled: ``(N, num_features)`` features of the whole crop.
 
         Returns:
             ``(N, 5 * 256)`` part vectors, those before the neck while training; ``(N, 5)`` areas,

@@ -250,6 +250,23 @@ def test_float16_and_int8_with_their_accuracy(device, exported, smoke_root, tmp_
     assert f"{100 * spec.accuracy[small]['mAP']:.2f} %" in card
 
 
+def test_resnet_50_with_ibn_a_exports_with_parity(device, make_checkpoint, tmp_path):
+    """Its pooling pads at the end alone, and its instance norms are plain arithmetic."""
+    pytest.importorskip("mindcv", reason="MindCV is not installed")
+    options = {"backbone": "resnet50_ibn_a", "segments": True, "last_stride": 1}
+    checkpoint = make_checkpoint(tmp_path / "best.ckpt", **options)
+    spec = export_checkpoint(
+        load_checkpoint(checkpoint),
+        tmp_path / "files",
+        ["MINDIR", "ONNX"],
+        device,
+        ExportOptions(pixels=True, float16=True),
+    )
+    assert len(spec.parity) == 4
+    model = OnnxModel(tmp_path / "files" / f"{STEM}.onnx")
+    assert model.run(parity.sample_batch(spec, count=5))["embedding"].shape == (5, 1024)
+
+
 def test_a_network_with_parts_exports_with_parity(device, make_checkpoint, tmp_path):
     """Two inputs and four outputs as ever; the embedding is wider, and says how to compare it."""
     checkpoint = make_checkpoint(tmp_path / "best.ckpt", pose="parts", last_stride=1)

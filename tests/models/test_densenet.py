@@ -2,7 +2,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from mtn_core.models.densenet import EXTRA_CHANNEL_STD, DenseNet121
+from mtn_core.models.densenet import DenseNet121
+from mtn_core.models.stem import EXTRA_CHANNEL_STD
 
 
 def images(channels=3, size=64, num=1, seed=0):

@@ -60,7 +60,7 @@ def test_a_part_is_the_mean_of_the_features_that_it_covers():
     masks = rng.uniform(0, 1, (2, NUM_PARTS, 4, 4)).astype(np.float32)
     masks[1, 3] = 0
     pooled = rng.normal(size=(2, 1024)).astype(np.float32)
-    head = PartHead(5)
+    head = PartHead(1024, 5)
     head.set_train(False)
     tensors = [ms.Tensor(array) for array in (features, masks, pooled)]
     vectors, areas, logits = (output.asnumpy() for output in head(*tensors))
