@@ -6,6 +6,9 @@ Every run is a process of its own and leaves a run folder; runs that passed are 
 those that were stopped go on. `--on slurm` gives them to a cluster and waits for it.
 The score is that of the last epoch, so that nothing is chosen on the data it is measured on; where
 recipes are chosen by it, `--set data.val_ids=0.15` measures held-out training vehicles instead.
+`--against CHANGE` also evaluates the last checkpoints image by image and prints how the rows differ
+from that one: means over the seeds, paired, with 95 % intervals over vehicles. What another seed
+would do is not in the interval; the deviation in the table says that.
 """
 
 import argparse
@@ -17,6 +20,10 @@ import numpy as np
 import pandas as pd
 
 from mtn_core.jobs import arrays, submit
+from mtn_core.metrics.attributes import unique_rows
+from mtn_core.metrics.breakdown import rank_hits
+from mtn_core.metrics.statistics import Interval, paired_difference
+from mtn_core.results import RetrievalResult
 
 RGB_ALONE = ["model.segments=false", "model.heatmaps=false", "model.keypoints=false"]
 # What each row changes: recipe and overrides. The order is that of the table.
@@ -82,6 +89,7 @@ def main() -> int:
     parser.add_argument("--predicted", type=Path, help="ROOT with predicted pose: adds its rows")
     names = [*TRAININGS, *EVALUATIONS, *REAL_VARIANTS]
     parser.add_argument("--only", nargs="+", default=None, choices=names, metavar="CHANGE")
+    parser.add_argument("--against", default=None, choices=names, metavar="CHANGE")
     parser.add_argument("--set", nargs="+", default=[], help="overrides of every run")
     parser.add_argument(
         "--jobs", type=int, default=1, help="runs at once; here each gets its share of the cores"
@@ -98,8 +106,15 @@ def main() -> int:
     jobs = [(name, seed) for seed in args.seeds for name in asked]
     first = [job for job in jobs if job[0] in TRAININGS]
     rest = [job for job in jobs if job not in first]
-    for number, group in enumerate((first, rest)):
-        tasks = [arrays.Task(label(*job), command(*job, args)) for job in group]
+    stages = [
+        [arrays.Task(label(*job), command(*job, args)) for job in group] for group in (first, rest)
+    ]
+    if args.against:
+        compared = [job for job in jobs if job[0] not in EVALUATIONS]
+        stages.append(
+            [arrays.Task(f"{label(*job)}-eval", evaluation(*job, args)) for job in compared]
+        )
+    for number, tasks in enumerate(stages):
         if not tasks:
             continue
         if args.on == "local":
@@ -114,8 +129,13 @@ def main() -> int:
     frame = pd.DataFrame(rows)
     frame["change"] = pd.Categorical(frame["change"], asked, ordered=True)
     print(summarise(frame).to_string())
+    differences = compare(asked, args) if args.against else {}
+    for name, intervals in differences.items():
+        print(f"{name} against {args.against}:", *map(describe, intervals.items()), sep="\n  ")
     figures = {"epochs": args.epochs, "real_epochs": args.real_epochs, "jobs": args.jobs}
-    print(json.dumps({**figures, "image_size": args.image_size, "runs": rows}))
+    paired = {n: {m: vars(i) for m, i in by.items()} for n, by in differences.items()}
+    figures |= {"image_size": args.image_size, "against": args.against, "differences": paired}
+    print(json.dumps({**figures, "runs": rows}))
     return 0
 
 
@@ -171,6 +191,74 @@ def command(name: str, seed: int, args: argparse.Namespace) -> tuple[str, ...]:
     words += ["--epochs", str(epochs), "--seed", str(seed), "--set", *overrides]
     words += [f"train.eval_every={epochs}", "train.keep_checkpoints=1", *args.set]
     return ("train", *words)
+
+
+def evaluation(name: str, seed: int, args: argparse.Namespace) -> tuple[str, ...]:
+    """What follows `mtn` to evaluate a run's last checkpoint image by image, into the run."""
+    folder = folder_of(name, seed, args)
+    root = args.predicted if name in PREDICTED_VARIANTS else args.root
+    root = args.real if name in REAL_VARIANTS else root
+    ckpt = folder / "ckpt" / "last.ckpt"
+    words = ("eval", "--root", str(root), "--ckpt_path", str(ckpt), "--out", str(folder))
+    return (*words, "--overwrite")
+
+
+def compare(asked: list[str], args: argparse.Namespace) -> dict[str, dict[str, Interval]]:
+    """By row and measure: the difference from `--against`, of the means over the seeds.
+
+    Rows that were measured on other images than that one are left out.
+    """
+
+    def read(name: str) -> list[RetrievalResult]:
+        return [RetrievalResult.load(folder_of(name, seed, args)) for seed in args.seeds]
+
+    reference = read(args.against)
+    measured = {name: read(name) for name in asked if name != args.against}
+    return {
+        name: differences
+        for name, results in measured.items()
+        if (differences := paired(reference, results))
+    }
+
+
+def paired(reference: list[RetrievalResult], results: list[RetrievalResult]) -> dict[str, Interval]:
+    """mAP, Rank-1 and the two accuracies, each image once; nothing where the images differ."""
+    names = results[0].per_query["name"].tolist()
+    if any(r.per_query["name"].tolist() != names for r in (*reference, *results)):
+        return {}
+    pids = results[0].per_query["pid"].to_numpy()
+    values = {
+        "mAP": lambda r: r.per_query["ap"].to_numpy(float),
+        "rank1": lambda r: rank_hits(r.per_query, 1),
+    }
+    found = {m: difference(of, pids, reference, results) for m, of in values.items()}
+    splits = (results[0].query, results[0].gallery)
+    image_pids = np.concatenate([split.pids for split in splits])
+    once = unique_rows(np.concatenate([split.names for split in splits]))
+    for kind in ("color", "type"):
+
+        def right(result: RetrievalResult, kind: str = kind) -> np.ndarray:
+            true, predicted = (
+                np.concatenate(
+                    [getattr(s, f"{kind}_{what}") for s in (result.query, result.gallery)]
+                )
+                for what in ("ids", "predictions")
+            )
+            return np.where(once & (true >= 1), (true == predicted).astype(float), np.nan)
+
+        found[f"{kind}_accuracy"] = difference(right, image_pids, reference, results)
+    return found
+
+
+def difference(values_of, groups: np.ndarray, reference, results) -> Interval:
+    first, second = (np.mean([values_of(r) for r in runs], axis=0) for runs in (reference, results))
+    return paired_difference(first, second, groups)
+
+
+def describe(item: tuple[str, Interval]) -> str:
+    measure, interval = item
+    estimate, low, high = (100 * v for v in (interval.estimate, interval.low, interval.high))
+    return f"{measure:15} {estimate:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:

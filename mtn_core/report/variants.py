@@ -17,6 +17,11 @@ from mtn_core.report.tables import (
     text_cell,
 )
 
+_CAMERA_NOTE = (
+    "Right matches at the query's own camera are ignored, so a camera penalty can only help: it "
+    "shows what knowing the camera is worth. "
+)
+
 
 def make_variants_section(runs: Sequence[RunSource]) -> list[Section]:
     """What re-ranking and the like would bring, beside the plain figure and never instead of it."""
@@ -28,12 +33,14 @@ def make_variants_section(runs: Sequence[RunSource]) -> list[Section]:
             tables.append(_variants_table(frame, f"Variants{of_run}", bool(of_run)))
     if not tables:
         return []
+    # Only where no right match at the query's own camera counts is the charge never wrong.
+    one_sided = all(run.result.rule.ignored == "same_camera" for run in runs)
     note = (
         "The result of a run is the plain figure. The variants use the same embeddings, but more "
         "than one query and one gallery image at a time: they need the whole gallery, its cameras "
-        "or its tracks. Right matches at the query's own camera are ignored, so a camera penalty "
-        "can only help: it shows what knowing the camera is worth. Image-to-track figures follow "
-        "another protocol and cannot be compared with the others."
+        "or its tracks. "
+        + _CAMERA_NOTE * one_sided
+        + "Image-to-track figures follow another protocol and cannot be compared with the others."
     )
     return [Section("variants", "Re-ranking and other variants", [Part(tables=tables)], note)]
 
