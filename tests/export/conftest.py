@@ -35,7 +35,7 @@ def tiny_export(tmp_path):
     return SimpleNamespace(path=tmp_path / "tiny_export" / "tiny.onnx", spec=spec)
 
 
-def write_checkpoint(path: Path, **network) -> Path:
+def write_checkpoint(path: Path, metric: str = "cosine", **network) -> Path:
     """A checkpoint of the real network with random weights and lively batch-norm statistics."""
     import mindspore as ms
 
@@ -55,7 +55,7 @@ def write_checkpoint(path: Path, **network) -> Path:
         "kind": "multitask",
         "model": config.model_dump(mode="json"),
         "pids": list(PIDS),
-        "metric": "cosine",
+        "metric": metric,
         "recipe": "smoke",
         "epoch": 2,
         "seed": 4,

@@ -68,6 +68,42 @@ def test_chain_equals_the_checkpoint(device, programs, exported, smoke_root, rep
     assert not (tmp_path / "acc.log").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"pose": "parts", "metric": "covisible"},
+        {"pose": "both", "metric": "covisible", "last_stride": 1},
+        {"backbone": "resnet50_ibn_a", "segments": True},
+    ],
+    ids=["parts", "input-and-parts", "resnet50-ibn-a"],
+)
+def test_chain_of_other_networks(
+    device, programs, make_checkpoint, network, smoke_root, repository, tmp_path
+):
+    from mtn_core.export.exporter import export_checkpoint
+    from mtn_core.models.checkpoint import load_checkpoint
+    from mtn_core.predict.evaluate import compare, open_evaluation
+    from mtn_core.predict.mindspore import MindSporeBackend
+
+    if "backbone" in network:
+        pytest.importorskip("mindcv", reason="MindCV is not installed")
+    checkpoint = load_checkpoint(make_checkpoint(tmp_path / "best.ckpt", **network))
+    export_checkpoint(checkpoint, tmp_path / "files", ["MINDIR", "ONNX"], device)
+    backend = MindSporeBackend.of_checkpoint(checkpoint, device)
+    reference = compare(backend, open_evaluation(smoke_root, backend.model))
+    assert reference.protocol["metric"] == network.get("metric", "cosine")
+    mindir = tmp_path / "files" / "MultiTask_export_segment.mindir"
+    done = run_script(
+        repository, mindir, smoke_root, "y", "CPU", 0, "n", "y", MTN_INFER_DIR=tmp_path / "work"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = evaluate_results(tmp_path / "work" / "result_Files", tmp_path / "work" / "label")
+    np.testing.assert_allclose(result.query.features, reference.query.features, atol=1e-4)
+    assert result.mAP == pytest.approx(reference.mAP, abs=1e-6)
+    assert (tmp_path / "work" / "acc.log").read_text().strip() == reference.format_table().strip()
+
+
 def test_model_without_its_export(programs, repository, exported, smoke_root, tmp_path):
     shutil.copy(exported.folder / "MultiTask_export_segment.mindir", tmp_path / "a.mindir")
     done = run_script(
