@@ -149,3 +149,25 @@ def test_without_mindcv_the_install_command_is_named(monkeypatch, tmp_path, smok
     assert main([*command, "--set", "model.backbone=resnet50"]) != 0
     assert "pip install 'mtn_core[backbones]'" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.slow
+def test_the_fields_baseline_trains_evaluates_and_shows_where_it_looks(smoke_root, tmp_path):
+    """The recipe `bot` at a smaller size, through the commands."""
+    from mtn_core.cli import main
+    from mtn_core.data.split import load_split
+    from mtn_core.models.checkpoint import load_checkpoint
+    from mtn_core.predict.attention import AttentionMapper
+
+    run, root = tmp_path / "run", ["--root", str(smoke_root)]
+    small = ["model.image_size=64", "data.ids_per_batch=4", "optim.warmup_epochs=0.2"]
+    command = ["train", *root, "--out", str(run), "--recipe", "bot", "--epochs", "1"]
+    assert main([*command, "--set", *small]) == 0
+    best = run / "ckpt" / "best.ckpt"
+    assert main(["eval", *root, "--ckpt_path", str(best), "--out", str(run)]) == 0
+    checkpoint = load_checkpoint(best)
+    mapper = AttentionMapper(checkpoint.model_config)
+    mapper.load(checkpoint.weights)
+    split = load_split(smoke_root, "query")
+    maps = mapper.compute(split, [0, 1])
+    assert all(np.isfinite(m).all() and m.any() for m in maps.values()) and len(maps) == 2
