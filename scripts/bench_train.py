@@ -141,7 +141,7 @@ def measure(root: Path, inputs: str, size: int, args: argparse.Namespace) -> dic
     }
 
 
-# The last two are whole steps, as mixed precision needs them and as float32 trains.
+# The last two are the training's step, as it is and with the update in the gradients' graph.
 PIECES = ("forward", "gradient", "gradient, Adam", "two graphs", "one graph")
 
 
@@ -177,9 +177,9 @@ def measure_pieces(root: Path, inputs: str, size: int, args: argparse.Namespace)
         weights = list(task.network.trainable_params())
         if piece in ("one graph", "two graphs"):
             backbone = task.backbone_parameters()
-            schedule = (config.optim, rates, len(rates))
-            joined = piece == "one graph"
-            step = TrainStep(task.forward, task.network, backbone, *schedule, one_graph=joined)
+            step = TrainStep(task.forward, task.network, backbone, config.optim, rates, len(rates))
+            if piece == "one graph":
+                step.use_one_graph()
             return step.run
         if piece == "forward":
             cell = task.forward

@@ -1,7 +1,5 @@
 """The update rule against NumPy; what mixed precision and freezing do to it."""
 
-import functools
-
 import mindspore as ms
 import numpy as np
 import pytest
@@ -23,12 +21,17 @@ def make(task, config, rates=None, **options):
     )
 
 
-@pytest.fixture(params=["one graph", "two graphs"])
+@pytest.fixture(params=["two graphs", "one graph"])
 def graphs(request, monkeypatch):
-    """Every training step of the test, as float32 has it and as mixed precision needs it."""
-    if request.param == "two graphs":
-        apart = functools.partialmethod(TrainStep.__init__, one_graph=False)
-        monkeypatch.setattr(TrainStep, "__init__", apart)
+    """Every training step of the test, as it is and with gradients and update joined."""
+    if request.param == "one graph":
+        plain = TrainStep.__init__
+
+        def joined(step, *arguments, **options):
+            plain(step, *arguments, **options)
+            step.use_one_graph()
+
+        monkeypatch.setattr(TrainStep, "__init__", joined)
 
 
 def weights(task):
