@@ -1,8 +1,8 @@
 """One training step: gradients and, where they are finite, the update.
 
 They are two graphs, and the host tests between them. In float32 they can be one, with the test
-inside (:meth:`TrainStep.use_one_graph`); measured on a busy CPU, that took 2 % longer, since
-keeping what is not finite out of the weights costs a pass over all gradients.
+inside (:meth:`TrainStep.use_one_graph`), which takes 2 % more to 14 % less time, within what runs
+on one machine differ by: see ``reports/benchmarks.md``.
 """
 
 import dataclasses
