@@ -111,10 +111,11 @@ def test_slurm_runs_an_array_and_goes_on_after_a_kill(tmp_path, slurm, smoke_roo
     wait_for(last.exists, tmp_path)
     slurm.run(0, ["scontrol", "requeue", f"{job}_0"])  # as when a node is lost
     state = ["squeue", "--noheader", "--format=%T", f"--jobs={job}_0"]
-    wait_for(lambda: slurm.run(0, state).strip() == "PENDING", tmp_path)
+    wait_for(lambda: slurm.tries(0, state) == "PENDING", tmp_path)
     # Slurm would let it rest for two minutes.
-    slurm.run(0, ["scontrol", "update", f"JobId={job}_0", "StartTime=now"])
-    wait_for(lambda: not slurm.run(0, ["squeue", "--noheader"]).strip(), tmp_path)
+    update = ["scontrol", "update", f"JobId={job}_0", "StartTime=now"]
+    wait_for(lambda: slurm.tries(0, update) is not None, tmp_path)
+    wait_for(lambda: slurm.tries(0, ["squeue", "--noheader"]) == "", tmp_path)
     for seed in (0, 1):
         record = json.loads((tmp_path / f"jobs/mtn-train/seed{seed}.json").read_text())
         assert record["seconds"] > 0
