@@ -208,12 +208,13 @@ def test_slurm_runs_it_and_goes_on_after_a_kill(work, slurm):
     assert not (run / "rank0").exists()
     slurm.run(0, ["scontrol", "requeue", jobs[1]], cwd=work)  # as when a node is lost
     pending = ["squeue", "--noheader", "--format=%T", f"--jobs={jobs[1]}"]
-    wait_for(lambda: slurm.run(0, pending).strip() == "PENDING", work)
+    wait_for(lambda: slurm.tries(0, pending) == "PENDING", work)
     # Slurm would let it rest for two minutes.
-    slurm.run(0, ["scontrol", "update", f"JobId={jobs[1]}", "StartTime=now"])
+    update = ["scontrol", "update", f"JobId={jobs[1]}", "StartTime=now"]
+    wait_for(lambda: slurm.tries(0, update) is not None, work)
     wait_for(lambda: (work / "reports" / "smoke" / "04_analyse.html").exists(), work)
     assert [(run / f"rank{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
-    wait_for(lambda: not slurm.run(0, ["squeue", "--noheader"]).strip(), work)
+    wait_for(lambda: slurm.tries(0, ["squeue", "--noheader"]) == "", work)
     index = (work / "reports" / "smoke" / "index.html").read_text()
     assert all(f"{name}.html" in index for name in ("01_data", "03_train", "04_analyse"))
     assert '"failed": 0' in html.unescape(index)
