@@ -32,7 +32,7 @@ TRIALS = [
         90,
         "recipe of PoseEstNet for train",
         f"{TRAIN} pose_smoke",
-        "recipe 'pose_smoke' is one of `mtn train-pose`; those of `mtn train` are demo, seed",
+        "recipe 'pose_smoke' is one of `mtn train-pose`; those of `mtn train` are bot, demo, seed",
         code=2,
     ),
     Trial(
