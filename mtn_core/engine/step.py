@@ -1,7 +1,7 @@
 """One training step: gradients and, where they are finite, the update.
 
 They are two graphs, and the host tests between them. In float32 they can be one, with the test
-inside (:meth:`TrainStep.use_one_graph`), which takes 2 % more to 14 % less time, within what runs
+inside (:meth:`TrainStep.use_one_graph`), which takes 3 % more to 14 % less time, within what runs
 on one machine differ by: see ``reports/benchmarks.md``.
 """
 
