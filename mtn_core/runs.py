@@ -156,6 +156,12 @@ class RunFolder:
             if made and not any(self.path.iterdir()):
                 self.path.rmdir()  # made for nothing
 
+    def drop_lock_of(self, machine: str) -> None:
+        """Remove the lock that a process of another machine left, which is known to be gone."""
+        with contextlib.suppress(OSError, ValueError):
+            if self.lock.read_text(encoding="utf-8").splitlines()[1:2] == [machine]:
+                self.lock.unlink()
+
     def check_free(self, *, overwrite: bool) -> None:
         """Refuse a folder that holds a run.
 

@@ -6,6 +6,8 @@ import json
 import os
 import queue
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -144,8 +146,9 @@ def run_task(folder: Path, name: str, cores: set[int] | None = None) -> int:
     if record.seconds is not None:
         return 0
     words = [sys.executable, "-m", "mtn_core"]
-    words += _go_on(record.words) if record.begun else record.words
-    _write_record(folder, name, dataclasses.replace(record, begun=True))
+    words += _go_on(record) if record.begun else record.words
+    record = dataclasses.replace(record, begun=True, machine=socket.gethostname())
+    _write_record(folder, name, record)
     # Not in this process, whose other threads have other shares.
     limit = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores)))] if cores else []
     started = time.monotonic()
@@ -155,7 +158,7 @@ def run_task(folder: Path, name: str, cores: set[int] | None = None) -> int:
         ).returncode
     if code == 0:
         seconds = time.monotonic() - started
-        _write_record(folder, name, dataclasses.replace(record, begun=True, seconds=seconds))
+        _write_record(folder, name, dataclasses.replace(record, seconds=seconds))
     return code
 
 
@@ -167,20 +170,25 @@ def seconds_of(folder: Path, name: str) -> float | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Record:
-    """What is known of a task; ``seconds`` once it has passed."""
+    """What is known of a task: where it began last, and ``seconds`` once it has passed."""
 
     words: tuple[str, ...]
     begun: bool = False
     seconds: float | None = None
+    machine: str | None = None
 
 
-def _go_on(words: tuple[str, ...]) -> list[str]:
+def _go_on(record: _Record) -> list[str]:
     """The command again: a training that this array began goes on from its last checkpoint."""
+    words = record.words
     if words[0] != "train":
         return list(words)
     rest = [word for word in words if word != "--overwrite"]
-    out = Path(words[words.index("--out") + 1])
-    trained = (RunFolder(out).checkpoints / "last.ckpt").is_file()
+    run = RunFolder(Path(words[words.index("--out") + 1]))
+    # A task has one process at a time: Slurm has ended or lost the one before.
+    if record.machine not in (None, socket.gethostname()):
+        run.drop_lock_of(record.machine)
+    trained = (run.checkpoints / "last.ckpt").is_file()
     return [*rest, "--resume" if trained else "--overwrite"]
 
 
@@ -188,15 +196,16 @@ def _read_record(folder: Path, name: str) -> _Record | None:
     path = folder / f"{name}.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        seconds = record["seconds"]
+        seconds, machine = record["seconds"], record.get("machine")
         return _Record(
             tuple(map(str, record["words"])),
             bool(record["begun"]),
             None if seconds is None else float(seconds),
+            None if machine is None else str(machine),
         )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is not a record of an array; choose another folder") from error
 
 
@@ -229,6 +238,9 @@ def slurm_script(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one task of an array: ``python -m mtn_core.jobs.arrays FOLDER NAME``."""
     folder, name = sys.argv[1:] if arguments is None else arguments
+    # Slurm signals every process of a job. This one stays until the training has saved and gone;
+    # without it, Slurm could take the task for ended and start it again beside that training.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     return run_task(Path(folder), name)
 
 

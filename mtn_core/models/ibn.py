@@ -12,6 +12,8 @@ class InstanceBatchNorm2d(nn.Cell):
 
     Args:
         channels: An even number.
+        epsilon: What is added to the variance of an image's channel; both norms' default in PyTorch
+            and MindSpore.
 
     Source: Pan et al., "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net",
         ECCV 2018, figure 3 (a).

@@ -1,9 +1,13 @@
 """Arrays: what is run, what is not run again, and Slurm's own daemons running one."""
 
 import json
+import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -64,6 +68,47 @@ def test_a_training_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert said == [[*base, "--overwrite"], [*base, "--overwrite"], [*base, "--resume"]]
 
 
+def test_the_lock_of_a_lost_machine_does_not_stop_a_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), 130))
+    out = tmp_path / "r"
+    out.mkdir()
+    write_records([Task("r", ("train", "--out", str(out)))], tmp_path)
+    monkeypatch.setattr(socket, "gethostname", lambda: "lost")
+    run_task(tmp_path, "r")
+    left = {"lost": "12\nlost\n", "elsewhere": "12\nelsewhere\n", "here": "12\nhere\n"}
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    for holder, text in left.items():
+        path = tmp_path / "r.json"
+        path.write_text(path.read_text().replace('"here"', '"lost"'))
+        (out / ".lock").write_text(text)
+        run_task(tmp_path, "r")
+        assert (out / ".lock").exists() == (holder != "lost")
+    run_task(tmp_path, "r")
+    assert (out / ".lock").exists()  # of a process here, which may live
+
+
+def test_a_task_ends_after_the_training_that_saves(tmp_path, package):
+    """Slurm's signal reaches every process of a job, and the last to go must be the array's."""
+    training = tmp_path / "training"
+    training.write_text(
+        "#!/usr/bin/env bash\ntrap 'sleep 1; touch saved; exit 3' TERM\n"
+        "touch begun\nwhile true; do sleep 0.1; done\n"
+    )
+    training.chmod(0o755)
+    write_records([Task("r", ("train", "--out", "r"))], tmp_path)
+    program = f"""if True:
+        import sys
+        from mtn_core.jobs import arrays
+        sys.executable = {str(training)!r}
+        sys.exit(arrays.main([{str(tmp_path)!r}, "r"]))
+    """
+    words = [sys.executable, "-c", program]
+    process = subprocess.Popen(words, cwd=tmp_path, start_new_session=True)
+    wait_for((tmp_path / "begun").exists, tmp_path)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 3 and (tmp_path / "saved").exists()
+
+
 def test_a_folder_of_another_array_is_refused(tmp_path):
     write_records([Task("a", ("--version",))], tmp_path)
     with pytest.raises(ConfigError, match=r"a\.json is of another command, mtn --version"):
@@ -117,8 +162,9 @@ def test_slurm_runs_an_array_and_goes_on_after_a_kill(tmp_path, slurm, smoke_roo
     wait_for(lambda: slurm.tries(0, update) is not None, tmp_path)
     wait_for(lambda: slurm.tries(0, ["squeue", "--noheader"]) == "", tmp_path)
     for seed in (0, 1):
+        log = (tmp_path / f"jobs/mtn-train/seed{seed}.log").read_text()
         record = json.loads((tmp_path / f"jobs/mtn-train/seed{seed}.json").read_text())
-        assert record["seconds"] > 0
+        assert record["seconds"] is not None, log
         table = (tmp_path / f"runs/study/seed{seed}/validation.csv").read_text()
         assert len(table.splitlines()) == 4
     log = (tmp_path / "jobs/mtn-train/seed0.log").read_text()
