@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -92,6 +93,7 @@ class RunFolder:
     store = _Entry("store", "other")
 
     lock = _Entry(".lock", "other")
+    lock_job = _Entry(".lock_job", "other")  # of Slurm, whose process holds the lock
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -135,7 +137,8 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder against other processes.
 
-        The lock of a process of this machine that is gone is taken over.
+        The lock of a process of this machine that is gone is taken over, and where Slurm starts a
+        job again, that of the job's last try on a machine that was lost.
 
         Raises:
             RunFolderError: Another process writes into the folder; the message says which.
@@ -143,24 +146,20 @@ class RunFolder:
         made = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            self._file_lock.acquire()
+            self._acquire()
         except Timeout:
             raise RunFolderError(
-                f"{self.path} is being written by {self._lock_holder()}; wait for it, or choose "
+                f"{self.path} is being written by {self._lock_holder()[0]}; wait for it, or choose "
                 f"another folder (or delete {self.lock} if that process is gone)"
             ) from None
         try:
             yield
         finally:
+            if self._file_lock.lock_counter == 1:
+                self.lock_job.unlink(missing_ok=True)
             self._file_lock.release()
             if made and not any(self.path.iterdir()):
                 self.path.rmdir()  # made for nothing
-
-    def drop_lock_of(self, machine: str) -> None:
-        """Remove the lock that a process of another machine left, which is known to be gone."""
-        with contextlib.suppress(OSError, ValueError):
-            if self.lock.read_text(encoding="utf-8").splitlines()[1:2] == [machine]:
-                self.lock.unlink()
 
     def check_free(self, *, overwrite: bool) -> None:
         """Refuse a folder that holds a run.
@@ -180,12 +179,35 @@ class RunFolder:
                 f"or {say_overwrite()} to write into it"
             )
 
-    def _lock_holder(self) -> str:
+    def _acquire(self) -> None:
+        job = os.environ.get("SLURM_JOB_ID")
+        try:
+            self._file_lock.acquire()
+        except Timeout:
+            # A job keeps its number, and Slurm has ended its last try or given up its machine.
+            again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+            elsewhere = self._lock_holder()[1] != socket.gethostname()
+            if not (again and elsewhere and self._lock_job() == job):
+                raise
+            self.lock.unlink(missing_ok=True)
+            self._file_lock.acquire()
+        if job:
+            self.lock_job.write_text(job, encoding="utf-8")
+        else:
+            self.lock_job.unlink(missing_ok=True)
+
+    def _lock_job(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            return self.lock_job.read_text(encoding="utf-8")
+        return ""
+
+    def _lock_holder(self) -> tuple[str, str]:
+        """Who holds the lock, in words, and on which machine."""
         try:
             process, machine = self.lock.read_text(encoding="utf-8").splitlines()[:2]
         except (OSError, ValueError):
-            return "a process that did not leave its number"
-        return f"process {process} of {machine}"
+            return "a process that did not leave its number", ""
+        return f"process {process} of {machine}", machine
 
     def _check_place(self) -> None:
         if self.path.is_symlink() and not self.path.exists():

@@ -1,6 +1,9 @@
 """The run folder: what is refused, what is replaced and when, and what is read back."""
 
+import contextlib
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -325,3 +328,33 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(run):
     with pytest.raises(RunFolderError, match="already holds a run"):
         run.check_free(overwrite=False)
     assert contents(run.path) == OLD | KEPT
+
+
+@pytest.mark.parametrize(
+    ("holder", "count", "job", "taken"),
+    [
+        ("lost", "1", "12", True),
+        ("lost", "0", "12", False),  # Slurm started this job once: somebody else's
+        ("lost", "1", "13", False),  # of another job
+        ("here", "1", "12", False),  # of a process that lives
+    ],
+)
+def test_a_job_that_slurm_starts_again_has_its_lost_machine_s_lock(
+    run, monkeypatch, holder, count, job, taken
+):
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    run.lock.write_text(f"{os.getppid()}\n{holder}\n")
+    run.lock_job.write_text(job)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+    with contextlib.nullcontext() if taken else pytest.raises(RunFolderError, match=holder):
+        with run.locked(), run.locked():
+            assert run.lock.read_text().startswith(f"{os.getpid()}\n")
+            assert run.lock_job.read_text() == "12"
+    assert run.lock.exists() == run.lock_job.exists() == (not taken)
+
+
+def test_outside_of_slurm_a_lock_is_of_no_job(run):
+    run.lock_job.write_text("12")  # left by a process that was killed
+    with run.locked():
+        assert not run.lock_job.exists()

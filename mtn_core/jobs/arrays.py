@@ -7,7 +7,6 @@ import os
 import queue
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -146,9 +145,8 @@ def run_task(folder: Path, name: str, cores: set[int] | None = None) -> int:
     if record.seconds is not None:
         return 0
     words = [sys.executable, "-m", "mtn_core"]
-    words += _go_on(record) if record.begun else record.words
-    record = dataclasses.replace(record, begun=True, machine=socket.gethostname())
-    _write_record(folder, name, record)
+    words += _go_on(record.words) if record.begun else record.words
+    _write_record(folder, name, dataclasses.replace(record, begun=True))
     # Not in this process, whose other threads have other shares.
     limit = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores)))] if cores else []
     started = time.monotonic()
@@ -158,7 +156,7 @@ def run_task(folder: Path, name: str, cores: set[int] | None = None) -> int:
         ).returncode
     if code == 0:
         seconds = time.monotonic() - started
-        _write_record(folder, name, dataclasses.replace(record, seconds=seconds))
+        _write_record(folder, name, dataclasses.replace(record, begun=True, seconds=seconds))
     return code
 
 
@@ -170,25 +168,20 @@ def seconds_of(folder: Path, name: str) -> float | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Record:
-    """What is known of a task: where it began last, and ``seconds`` once it has passed."""
+    """What is known of a task; ``seconds`` once it has passed."""
 
     words: tuple[str, ...]
     begun: bool = False
     seconds: float | None = None
-    machine: str | None = None
 
 
-def _go_on(record: _Record) -> list[str]:
+def _go_on(words: tuple[str, ...]) -> list[str]:
     """The command again: a training that this array began goes on from its last checkpoint."""
-    words = record.words
     if words[0] != "train":
         return list(words)
     rest = [word for word in words if word != "--overwrite"]
-    run = RunFolder(Path(words[words.index("--out") + 1]))
-    # A task has one process at a time: Slurm has ended or lost the one before.
-    if record.machine not in (None, socket.gethostname()):
-        run.drop_lock_of(record.machine)
-    trained = (run.checkpoints / "last.ckpt").is_file()
+    out = Path(words[words.index("--out") + 1])
+    trained = (RunFolder(out).checkpoints / "last.ckpt").is_file()
     return [*rest, "--resume" if trained else "--overwrite"]
 
 
@@ -196,16 +189,15 @@ def _read_record(folder: Path, name: str) -> _Record | None:
     path = folder / f"{name}.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        seconds, machine = record["seconds"], record.get("machine")
+        seconds = record["seconds"]
         return _Record(
             tuple(map(str, record["words"])),
             bool(record["begun"]),
             None if seconds is None else float(seconds),
-            None if machine is None else str(machine),
         )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a record of an array; choose another folder") from error
 
 

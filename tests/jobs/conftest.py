@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # job_logs
+
 BIN = Path(sys.executable).parent
 ADDRESSES = ("10.0.0.1", "10.0.0.2")  # the first is that of the README
 SLURM_CONF = """
@@ -86,6 +88,18 @@ class Hosts:
         process = self.start(host, command)
         printed, _ = process.communicate(timeout=800)
         return printed.strip() if process.returncode == 0 else None
+
+    def requeue(self, job, wait_for):
+        """Let Slurm start a job again, as when a node is lost, and without two minutes of rest."""
+        self.run(0, ["scontrol", "requeue", job])
+        state = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
+        wait_for(lambda: self.tries(0, state) == "PENDING")
+        update = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
+        wait_for(lambda: self.tries(0, update) is not None)
+
+    def all_ended(self):
+        """Whether no job is waiting or running."""
+        return self.tries(0, ["squeue", "--noheader"]) == ""
 
 
 def ip(*arguments):

@@ -1,16 +1,16 @@
 """Arrays: what is run, what is not run again, and Slurm's own daemons running one."""
 
+import functools
 import json
 import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
+from job_logs import wait_for
 
 from mtn_core.cli import main
 from mtn_core.errors import ConfigError, MissingFileError, ProgramError
@@ -66,25 +66,6 @@ def test_a_training_that_was_stopped_goes_on(tmp_path, monkeypatch):
     run_task(tmp_path, "r")
     base = ["train", "--out", str(out)]
     assert said == [[*base, "--overwrite"], [*base, "--overwrite"], [*base, "--resume"]]
-
-
-def test_the_lock_of_a_lost_machine_does_not_stop_a_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), 130))
-    out = tmp_path / "r"
-    out.mkdir()
-    write_records([Task("r", ("train", "--out", str(out)))], tmp_path)
-    monkeypatch.setattr(socket, "gethostname", lambda: "lost")
-    run_task(tmp_path, "r")
-    left = {"lost": "12\nlost\n", "elsewhere": "12\nelsewhere\n", "here": "12\nhere\n"}
-    monkeypatch.setattr(socket, "gethostname", lambda: "here")
-    for holder, text in left.items():
-        path = tmp_path / "r.json"
-        path.write_text(path.read_text().replace('"here"', '"lost"'))
-        (out / ".lock").write_text(text)
-        run_task(tmp_path, "r")
-        assert (out / ".lock").exists() == (holder != "lost")
-    run_task(tmp_path, "r")
-    assert (out / ".lock").exists()  # of a process here, which may live
 
 
 def test_a_task_ends_after_the_training_that_saves(tmp_path, package):
@@ -154,13 +135,8 @@ def test_slurm_runs_an_array_and_goes_on_after_a_kill(tmp_path, slurm, smoke_roo
     job = re.search(r"job (\d+)", slurm.run(0, shlex.split(command), cwd=tmp_path))[1]
     last = tmp_path / "runs/study/seed0/ckpt/last.ckpt"
     wait_for(last.exists, tmp_path)
-    slurm.run(0, ["scontrol", "requeue", f"{job}_0"])  # as when a node is lost
-    state = ["squeue", "--noheader", "--format=%T", f"--jobs={job}_0"]
-    wait_for(lambda: slurm.tries(0, state) == "PENDING", tmp_path)
-    # Slurm would let it rest for two minutes.
-    update = ["scontrol", "update", f"JobId={job}_0", "StartTime=now"]
-    wait_for(lambda: slurm.tries(0, update) is not None, tmp_path)
-    wait_for(lambda: slurm.tries(0, ["squeue", "--noheader"]) == "", tmp_path)
+    slurm.requeue(f"{job}_0", functools.partial(wait_for, work=tmp_path))
+    wait_for(slurm.all_ended, tmp_path)
     for seed in (0, 1):
         log = (tmp_path / f"jobs/mtn-train/seed{seed}.log").read_text()
         record = json.loads((tmp_path / f"jobs/mtn-train/seed{seed}.json").read_text())
@@ -169,11 +145,3 @@ def test_slurm_runs_an_array_and_goes_on_after_a_kill(tmp_path, slurm, smoke_roo
         assert len(table.splitlines()) == 4
     log = (tmp_path / "jobs/mtn-train/seed0.log").read_text()
     assert re.search(r"resum|goes on|epoch 2", log), log
-
-
-def wait_for(done, work):
-    deadline = time.monotonic() + 300
-    while not done():
-        said = "\n".join(path.read_text() for path in sorted((work / "jobs").rglob("*.log")))
-        assert time.monotonic() < deadline and "\nerror: " not in said, said
-        time.sleep(0.5)

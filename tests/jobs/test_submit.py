@@ -1,14 +1,15 @@
 """The notebooks as jobs: what is written for each cluster, and Slurm's own daemons running it."""
 
+import functools
 import html
 import re
 import subprocess
-import time
 
 import jsonschema
 import nbformat
 import pytest
 import yaml
+from job_logs import wait_for
 from nbformat.v4 import new_code_cell, new_notebook
 
 from mtn_core.cli import main
@@ -206,23 +207,10 @@ def test_slurm_runs_it_and_goes_on_after_a_kill(work, slurm):
     run = work / "runs" / "smoke"
     wait_for(lambda: (run / "tried0").exists() and (run / "tried1").exists(), work)
     assert not (run / "rank0").exists()
-    slurm.run(0, ["scontrol", "requeue", jobs[1]], cwd=work)  # as when a node is lost
-    pending = ["squeue", "--noheader", "--format=%T", f"--jobs={jobs[1]}"]
-    wait_for(lambda: slurm.tries(0, pending) == "PENDING", work)
-    # Slurm would let it rest for two minutes.
-    update = ["scontrol", "update", f"JobId={jobs[1]}", "StartTime=now"]
-    wait_for(lambda: slurm.tries(0, update) is not None, work)
+    slurm.requeue(jobs[1], functools.partial(wait_for, work=work))
     wait_for(lambda: (work / "reports" / "smoke" / "04_analyse.html").exists(), work)
     assert [(run / f"rank{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
-    wait_for(lambda: slurm.tries(0, ["squeue", "--noheader"]) == "", work)
+    wait_for(slurm.all_ended, work)
     index = (work / "reports" / "smoke" / "index.html").read_text()
     assert all(f"{name}.html" in index for name in ("01_data", "03_train", "04_analyse"))
     assert '"failed": 0' in html.unescape(index)
-
-
-def wait_for(done, work):
-    deadline = time.monotonic() + 300
-    while not done():
-        said = "\n".join(path.read_text() for path in sorted((work / "jobs").rglob("*.log")))
-        assert time.monotonic() < deadline and "\nerror: " not in said, said
-        time.sleep(1)
