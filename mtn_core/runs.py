@@ -153,10 +153,12 @@ class RunFolder:
                 f"another folder (or delete {self.lock} if that process is gone)"
             ) from None
         try:
+            self._sign_lock()
             yield
         finally:
             if self._file_lock.lock_counter == 1:
-                self.lock_job.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.lock_job.unlink()
             self._file_lock.release()
             if made and not any(self.path.iterdir()):
                 self.path.rmdir()  # made for nothing
@@ -180,19 +182,20 @@ class RunFolder:
             )
 
     def _acquire(self) -> None:
-        job = os.environ.get("SLURM_JOB_ID")
         try:
             self._file_lock.acquire()
         except Timeout:
             # A job keeps its number, and Slurm has ended its last try or given up its machine.
             again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
             elsewhere = self._lock_holder()[1] != socket.gethostname()
-            if not (again and elsewhere and self._lock_job() == job):
+            if not (again and elsewhere and self._lock_job() == os.environ.get("SLURM_JOB_ID")):
                 raise
             self.lock.unlink(missing_ok=True)
             self._file_lock.acquire()
-        if job:
-            self.lock_job.write_text(job, encoding="utf-8")
+
+    def _sign_lock(self) -> None:
+        if job := os.environ.get("SLURM_JOB_ID"):
+            write_text(self.lock_job, job)
         else:
             self.lock_job.unlink(missing_ok=True)
 

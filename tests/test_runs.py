@@ -348,8 +348,9 @@ def test_a_job_that_slurm_starts_again_has_its_lost_machine_s_lock(
     run.lock_job.write_text(job)
     monkeypatch.setenv("SLURM_RESTART_COUNT", count)
     with contextlib.nullcontext() if taken else pytest.raises(RunFolderError, match=holder):
-        with run.locked(), run.locked():
-            assert run.lock.read_text().startswith(f"{os.getpid()}\n")
+        with run.locked():
+            with run.locked():
+                assert run.lock.read_text().startswith(f"{os.getpid()}\n")
             assert run.lock_job.read_text() == "12"
     assert run.lock.exists() == run.lock_job.exists() == (not taken)
 
@@ -358,3 +359,13 @@ def test_outside_of_slurm_a_lock_is_of_no_job(run):
     run.lock_job.write_text("12")  # left by a process that was killed
     with run.locked():
         assert not run.lock_job.exists()
+
+
+def test_a_lock_that_cannot_be_signed_is_given_back(run, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    run.lock_job.mkdir()
+    with pytest.raises(OSError), run.locked():
+        pass
+    run.lock_job.rmdir()
+    with RunFolder(run.path).locked():
+        pass
